@@ -61,22 +61,22 @@ def _append_line(path: str, line: str) -> None:
 
 def _parse(item: str) -> _Rule:
     name, separator, rest = item.strip().partition("=")
-    action, _, at = rest.partition("@")
-    if not name or not separator or (at and not at.isdecimal()) or at == "0":
+    action, counted, at = rest.partition("@")
+    if not name or not separator or (counted and not at.isdecimal()) or at == "0":
         raise ValueError(f"FAILPOINTS: cannot read {item!r}: expected name=action[@n]")
     kind, _, argument = action.partition(":")
-    return _Rule(name, _action(item, kind, argument), int(at) if at else None)
+    return _Rule(name, _action(kind, argument), int(at) if at else None)
 
 
-def _action(item: str, kind: str, argument: str) -> Callable[[], None]:
+def _action(kind: str, argument: str) -> Callable[[], None]:
     match kind:
         case "kill" | "stop":
             return _signal(kind)
         case "sleep":
-            return _sleep(float(argument))
+            return _sleep(argument)
         case "raise":
             return _raise(_error(argument or "OSError"))
-    raise ValueError(f"FAILPOINTS: {item!r}: {kind!r} is none of kill, raise, sleep, stop")
+    raise ValueError(f"FAILPOINTS: {kind!r} is none of kill, raise, sleep, stop")
 
 
 def _signal(kind: str) -> Callable[[], None]:
@@ -86,9 +86,13 @@ def _signal(kind: str) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def _sleep(seconds: float) -> Callable[[], None]:
+def _sleep(argument: str) -> Callable[[], None]:
     import time
 
+    try:
+        seconds = float(argument)
+    except ValueError:
+        raise ValueError(f"FAILPOINTS: cannot sleep {argument!r} seconds") from None
     return lambda: time.sleep(seconds)
 
 

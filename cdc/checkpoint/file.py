@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cdc.checkpoint.format import decode, encode
-from cdc.errors import AnotherInstance, CheckpointUnreadable, CheckpointUnwritable, SettingsError
+from cdc.errors import AnotherInstance, CdcError, CheckpointUnreadable, CheckpointUnwritable, SettingsError
 from cdc.failpoints import hit
 from cdc.model.checkpoint import Checkpoint
 
@@ -22,6 +22,8 @@ _PREVIOUS_UNREADABLE = (
     "Restore the checkpoint from a backup, or move it aside with `cdc checkpoint reset` and decide with "
     "`cdc checkpoint adopt` where to go on."
 )
+
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 class FileCheckpointStore:
@@ -44,7 +46,7 @@ class FileCheckpointStore:
             raise self._unusable(error) from error
         try:
             self._lock_exclusively(descriptor)
-        except BaseException:
+        except CdcError:
             os.close(descriptor)
             raise
         self._lock = descriptor
@@ -73,8 +75,6 @@ class FileCheckpointStore:
         return None if data is None else decode(data, str(self.previous_path), _PREVIOUS_UNREADABLE)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        if self._lock is None:
-            raise RuntimeError("save() without acquire(): another process might write the same checkpoint")
         self._replace(encode(checkpoint), self.previous_path)
 
     def check_writable(self) -> None:
@@ -106,6 +106,7 @@ class FileCheckpointStore:
 
     def set_aside(self, suffix: str) -> list[Path]:
         """Rename the checkpoint and its previous generation out of the way. Returns where they are now."""
+        self._require_lock()
         moved = []
         for path in (self.path, self.previous_path):
             target = path.with_name(path.name + suffix)
@@ -116,8 +117,7 @@ class FileCheckpointStore:
 
     def _replace(self, data: bytes, keep_as: Path) -> None:
         """`path` holds the old bytes or the new ones, whole, at every instant of this."""
-        if self._lock is None:
-            raise RuntimeError("the lock is not held: another process might write the same checkpoint")
+        self._require_lock()
         try:
             with _new_file(self._temp, data) as descriptor:
                 hit("checkpoint.temp-written")
@@ -136,20 +136,16 @@ class FileCheckpointStore:
                 action=_cure(error, self.path.parent),
             ) from error
 
+    def _require_lock(self) -> None:
+        if self._lock is None:
+            raise RuntimeError("the lock is not held: another process might write the same checkpoint")
+
     def _keep(self, target: Path) -> None:
         """Give the current file a second name, put in place at once: `path` itself is never away."""
-        spare = target.with_name(target.name + ".temp")
-        _remove(spare)
-        try:
-            os.link(self.path, spare)
-        except FileNotFoundError:
-            pass  # the first save
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            _write_new(spare, self.path.read_bytes())
-            spare.replace(target)
-        else:
+        if self.path.exists():
+            spare = target.with_name(target.name + ".temp")
+            _remove(spare)
+            _link_or_copy(self.path, spare)
             spare.replace(target)
             # After a crash between here and the rename both names are one file, and rename(2) then leaves both.
             _remove(spare)
@@ -210,9 +206,6 @@ class FileCheckpointStore:
         return self.path.with_name(self.path.name + suffix)
 
 
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-
-
 def _write_new(path: Path, data: bytes) -> None:
     with _new_file(path, data) as descriptor:
         os.fsync(descriptor)
@@ -228,6 +221,15 @@ def _new_file(path: Path, data: bytes) -> Iterator[int]:
         while rest:
             rest = rest[file.write(rest) :]
         yield descriptor
+
+
+def _link_or_copy(path: Path, spare: Path) -> None:
+    try:
+        os.link(path, spare)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        _write_new(spare, path.read_bytes())
 
 
 def _remove(path: Path) -> None:

@@ -51,13 +51,15 @@ def decode(data: bytes, where: str = "the checkpoint", action: str = WHAT_TO_DO)
     try:
         version, body = _open(data)
         return _READERS[version](_json_object(body))
-    except _Unreadable as why:
+    except _FormatError as why:
         raise CheckpointUnreadable(
             f"{where} cannot be trusted: {why}", fault=why.fault, action=why.action or action
         ) from None
 
 
-class _Unreadable(Exception):  # noqa: N818 - never leaves this module
+class _FormatError(Exception):
+    """Never leaves this module."""
+
     def __init__(self, why: str, fault: str = "checkpoint-unreadable", action: str = "") -> None:
         super().__init__(why)
         self.fault = fault
@@ -97,26 +99,26 @@ def _digest(version: int, body: bytes) -> bytes:
 def _open(data: bytes) -> tuple[int, bytes]:
     """Version and body, once length and digest are proved."""
     if not data:
-        raise _Unreadable("the file is empty")
+        raise _FormatError("the file is empty")
     if not data.startswith(_MAGIC):
-        raise _Unreadable("it does not begin like a checkpoint")
+        raise _FormatError("it does not begin like a checkpoint")
     line, newline, body = data.partition(b"\n") if b"\n" in data[:_LONGEST_HEADER] else (b"", b"", b"")
     header = _HEADER.fullmatch(line) if newline else None
     if header is None:
-        raise _Unreadable("its first line is damaged or cut short")
+        raise _FormatError("its first line is damaged or cut short")
     version, digest, length = int(header[1]), header[2], int(header[3])
     if version not in _READERS:
         raise _unknown(version)
     if len(body) != length:
-        raise _Unreadable(f"its first line promises {length} bytes, but {len(body)} follow")
+        raise _FormatError(f"its first line promises {length} bytes, but {len(body)} follow")
     if _digest(version, body) != digest:
-        raise _Unreadable("its checksum does not match its content")
+        raise _FormatError("its checksum does not match its content")
     return version, body
 
 
-def _unknown(version: int) -> _Unreadable:
+def _unknown(version: int) -> _FormatError:
     known = ", ".join(str(each) for each in sorted(_READERS))
-    return _Unreadable(
+    return _FormatError(
         f"it says format version {version}, and this build reads only {known}",
         fault="checkpoint-version-unknown",
         action="Start the version of cdc that wrote it, or a newer one. If no other version ever ran, the file is "
@@ -128,7 +130,7 @@ def _json_object(body: bytes) -> _Object:
     try:
         return _Object(orjson.loads(body), "")
     except orjson.JSONDecodeError:
-        raise _Unreadable("its content is not JSON") from None
+        raise _FormatError("its content is not JSON") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,27 +142,27 @@ class _Object:
 
     def fields(self, *names: str) -> _Object:
         if not isinstance(self.value, dict):
-            raise _Unreadable(f"{self.path or 'its content'} is not an object")
+            raise _FormatError(f"{self.path or 'its content'} is not an object")
         if wrong := sorted(set(names) ^ set(self.value)):
-            raise _Unreadable(f"field {self._name(wrong[0])} is {'missing' if wrong[0] in names else 'unknown'}")
+            raise _FormatError(f"field {self._name(wrong[0])} is {'missing' if wrong[0] in names else 'unknown'}")
         return self
 
     def text(self, name: str) -> str:
         value = self.value[name]
         if not isinstance(value, str):
-            raise _Unreadable(f"field {self._name(name)} is not text")
+            raise _FormatError(f"field {self._name(name)} is not text")
         return value
 
     def count(self, name: str) -> int:
         value = self.value[name]
         if type(value) is not int or value < 0:  # not isinstance: true is an int to Python
-            raise _Unreadable(f"field {self._name(name)} is not a whole number from 0")
+            raise _FormatError(f"field {self._name(name)} is not a whole number from 0")
         return value
 
     def values(self, name: str) -> dict[str, Any]:
         value = self.value[name]
         if not isinstance(value, dict):
-            raise _Unreadable(f"field {self._name(name)} is not an object")
+            raise _FormatError(f"field {self._name(name)} is not an object")
         return value
 
     def object(self, name: str) -> _Object:
@@ -169,7 +171,7 @@ class _Object:
     def objects(self, name: str) -> list[_Object]:
         value = self.value[name]
         if not isinstance(value, list):
-            raise _Unreadable(f"field {self._name(name)} is not a list")
+            raise _FormatError(f"field {self._name(name)} is not a list")
         return [_Object(each, f"{self._name(name)}[{index}]") for index, each in enumerate(value)]
 
     def _name(self, name: str) -> str:
@@ -191,7 +193,7 @@ def _read_1(document: _Object) -> Checkpoint:
 
 def _phase(text: str) -> Phase:
     if text not in set(Phase):
-        raise _Unreadable("field phase is none of " + ", ".join(Phase))
+        raise _FormatError("field phase is none of " + ", ".join(Phase))
     return Phase(text)
 
 

@@ -218,7 +218,10 @@ def test_X6_a_killed_instance_leaves_no_lock(holder: subprocess.Popen[bytes], pa
 
 
 def test_X6_a_child_process_does_not_inherit_the_lock(store: FileCheckpointStore, path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False):
+    command = [sys.executable, "-c", "print('here', flush=True); import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"here\n"  # exec is over, and with it what closes on exec
         store.release()
         FileCheckpointStore(path).acquire()
 

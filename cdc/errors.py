@@ -6,7 +6,10 @@ No message carries a secret or a row's value: an error names tables, columns, po
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from cdc.model.record import Record
 
 
 class ExitCode(IntEnum):
@@ -89,7 +92,14 @@ class DeliveryGap(CdcError):
 
 
 class RecordRefused(DataError):
-    """The broker will never take this record (too large, for instance)."""
+    """The broker will never take `record` (too large, for instance); `taken` records of the offer were taken before it."""
+
+    def __init__(
+        self, message: str, *, taken: int = 0, record: Record | None = None, fault: str = "", action: str = ""
+    ) -> None:
+        super().__init__(message, fault=fault, action=action)
+        self.taken = taken
+        self.record = record
 
 
 class CheckpointUnwritable(CdcError):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, SecretStr
 
+from cdc.errors import CdcError, SinkOutage
 from cdc.model.checkpoint import Checkpoint, Mark, Unfinished
 from cdc.model.event import Event
 from cdc.model.finding import Fault, Finding
@@ -83,10 +84,17 @@ class Source(Protocol):
 
 
 class Ticket(Protocol):
-    """What a sink tells about the records of one batch. Called once for each record that `offer` took."""
+    """What a sink tells about the records of one batch. Called once for each record that `offer` took.
+
+    Called from `poll`, `flush` and `purge` only, never from within `offer`. What it raises comes out of there.
+    """
 
     def __call__(self, error: Any, message: Any) -> None:
-        """`error` is None when the record is durable. Shaped as a client library's delivery callback, to be handed over as it is."""
+        """`error` is None when the record is durable.
+
+        Shaped as a client library's delivery callback, to be handed over as it is: what the two arguments hold is the
+        library's own, and `Sink.explain` puts it into words.
+        """
         ...
 
 
@@ -94,37 +102,47 @@ class Sink(Protocol):
     """A broker. Acknowledges in any order; keeps the order of records that share an ordering key."""
 
     def open(self) -> None:
-        """Make a client. An unreachable broker is not an error here: it shows as `SinkOutage` in `poll`."""
+        """Make a client. An unreachable broker is not an error here: it shows in `outage`."""
         ...
 
     def offer(self, records: Sequence[Record], start: int, ticket: Ticket) -> int:
-        """Take records from index `start` on; never blocks. Returns how many were taken; 0 = full.
+        """Take records from index `start` on; never blocks. Returns how many were taken; 0 = full, or an outage.
 
-        Taking a record is a promise: `ticket` is called for it exactly once, unless `purge` comes first.
-        Raises `RecordRefused` with `taken` set for a record that can never be sent, before it or any later one is taken.
+        Taking a record is a promise: `ticket` is called for it exactly once. After a `purge`, calls for what was taken
+        before it mean nothing. Raises `RecordRefused` for a record that can never be sent: those that it counts as
+        `taken` were taken, that record and all after it were not.
         """
         ...
 
     def poll(self, timeout: float) -> None:
         """Let acknowledgements reach their tickets, waiting at most `timeout` seconds for the first.
 
-        Raises `SinkOutage` when the broker cannot be reached or refuses us, at most once a state; `DeliveryGap` never.
+        An outage is told by `outage`, not raised. Raises `SettingsError` for what cannot heal while this process lives.
         """
         ...
 
-    def purge(self) -> None:
-        """Drop what is queued, wait until no request is in flight, so that nothing sent before can land after what comes next."""
+    def explain(self, error: Any, message: Any) -> CdcError:
+        """What a ticket's failed report means, and where the sink learns from it. Not called from within the ticket."""
         ...
 
-    def outage(self) -> Fault | None:
-        """Why nothing is being delivered now; None when all is well."""
+    def purge(self, timeout: float) -> bool:
+        """Drop what is queued and wait until nothing is in flight, so that nothing old can land after what comes next.
+
+        One step of at most about `timeout` seconds, so that a signal can come between; call it until it says True.
+        """
+        ...
+
+    def outage(self) -> SinkOutage | None:
+        """Why nothing is delivered now, in words, with the catalogue's name and the cure; None when all is well."""
         ...
 
     def flush(self, timeout: float) -> bool:
         """Wait until every taken record is acknowledged. False when time ran out."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Drop what was not acknowledged and let go of the broker. Nothing is sent any more."""
+        ...
 
 
 class Encoder(Protocol):
@@ -181,8 +199,8 @@ class Connector:
     """What a connector's entry point names: a frozen value, the same for ours and for a third party's.
 
     `settings` is a pydantic model whose fields become `CDC_<CONNECTOR>_…`. `open` gives a `Source` or a `Sink`. `preflight` gives
-    findings for `cdc check`. `setup` and `teardown` give the SQL (or commands) to print or run. `classify` tells what is known about an exception
-    of the connector's driver.
+    findings for `cdc check`. `setup` and `teardown` give the SQL (or commands) to print or run. `classify` tells what is
+    known about an exception of the connector's driver. `check_topics` examines the topics that the tables will go to.
     """
 
     name: str
@@ -193,3 +211,4 @@ class Connector:
     classify: Callable[[BaseException], Fault | None]
     setup: Callable[[ConnectorContext], list[str]] | None = None
     teardown: Callable[[ConnectorContext], list[str]] | None = None
+    check_topics: Callable[[ConnectorContext, Sequence[str]], list[Finding]] | None = None

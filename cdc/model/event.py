@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from cdc.model.position import Position
 from cdc.model.row import Row
 from cdc.model.types import TableVersion
 
@@ -85,29 +84,6 @@ class LogicalMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """The end of a transaction. `position` is where a reader that has all of it may resume."""
-
-    transaction: Transaction
-    position: Position
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaChange:
-    """A table was seen at a new version; comes before the first row of that version."""
-
-    table: TableVersion
-    previous: TableVersion | None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The log has moved to `position` without a change for us."""
-
-    position: Position
-
-
-@dataclass(frozen=True, slots=True)
 class Gap:
     """The operator accepted that a range of the log is lost (`CDC_ON_POSITION_LOST=accept-gap`)."""
 
@@ -116,4 +92,4 @@ class Gap:
     reason: str
 
 
-Event = Change | Truncate | LogicalMessage | Commit | SchemaChange | Progress | Gap
+Event = Change | Truncate | LogicalMessage | Gap

@@ -46,6 +46,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class SourceLayout:
-    """The fields of the block, in order."""
+    """The fields of the block, in order.
 
+    `event_source` begins every event id: the connector's name and, where a position means nothing without it, the server's identity.
+    """
+
+    event_source: str
     fields: tuple[tuple[str, Slot | Constant | Fact | Text], ...]

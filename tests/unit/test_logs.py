@@ -52,7 +52,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 def fail_with_the_row() -> None:
     row = {"name": VALUE, "password": SECRET}
     try:
-        {}[f"{row} does not fit"]
+        row[f"{row} does not fit"]
     except KeyError as error:
         raise ValueError(f"bad row {row}") from error
 

@@ -201,6 +201,7 @@ class Connector:
     `settings` is a pydantic model whose fields become `CDC_<CONNECTOR>_…`. `open` gives a `Source` or a `Sink`. `preflight` gives
     findings for `cdc check`. `setup` and `teardown` give the SQL (or commands) to print or run. `classify` tells what is
     known about an exception of the connector's driver. `check_topics` examines the topics that the tables will go to.
+    `adopt` makes a checkpoint for what exists on the server already (a slot) and changes nothing there.
     """
 
     name: str
@@ -212,3 +213,4 @@ class Connector:
     setup: Callable[[ConnectorContext], list[str]] | None = None
     teardown: Callable[[ConnectorContext], list[str]] | None = None
     check_topics: Callable[[ConnectorContext, Sequence[str]], list[Finding]] | None = None
+    adopt: Callable[[ConnectorContext], Checkpoint] | None = None

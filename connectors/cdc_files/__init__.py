@@ -1,0 +1,1 @@
+"""Sinks without a broker: JSON lines into rotated files (`file:///dir`) or to standard output (`stdout:`)."""

@@ -1,0 +1,1 @@
+"""A sink that throws everything away, counted: for measuring what comes before it."""

@@ -1,0 +1,3 @@
+"""Change data capture as one small process."""
+
+__version__ = "0.1.0"

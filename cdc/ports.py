@@ -34,13 +34,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """For health and logs: positions as the server writes them, lag in bytes behind the server's end of log."""
+    """For health and logs. Lag is behind the server's end of log; None is what the source cannot tell now.
+
+    `suppressed` counts rows that came again and were in the checkpoint already.
+    """
 
     position: str
-    server_position: str
-    lag_bytes: int
-    lag_seconds: float
+    lag_bytes: int | None
+    lag_seconds: float | None
     retained_bytes: int | None
+    suppressed: int
 
 
 class Source(Protocol):

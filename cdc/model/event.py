@@ -75,12 +75,16 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class LogicalMessage:
-    """A message written into the log by the application. `transaction` is None for a non-transactional one."""
+    """A message written into the log by the application. `transaction` is None for a non-transactional one.
+
+    `position` is the text form of `offset`: the message's own place in the log, which its event id contains.
+    """
 
     prefix: str
     content: bytes
     transaction: Transaction | None
     offset: int
+    position: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,8 +285,9 @@ class Decoder:
         if transactional:
             self.messages += 1
         if not (transactional and self.touched):
-            content = data[at + 4 :]
-            events.append(LogicalMessage(prefix, content, self.transaction if transactional else None, u64(data, 27)))
+            lsn = u64(data, 27)
+            transaction = self.transaction if transactional else None
+            events.append(LogicalMessage(prefix, data[at + 4 :], transaction, lsn, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"))
 
 
 def canonical(data, at, count, readers):

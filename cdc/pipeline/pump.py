@@ -1,0 +1,314 @@
+"""The loop: source → encoder → sink → ledger → checkpoint → confirm. One thread, whole batches, nothing else.
+
+The order "durable in the sink, then in the checkpoint, then confirmed to the server" is written in `_advance` and nowhere else;
+going back is written in `_rewind` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from cdc.errors import CdcError, CheckpointUnwritable, DataError, DeliveryGap, RecordRefused, SinkOutage, SourceOutage
+from cdc.failpoints import hit, sabotaged
+from cdc.model.checkpoint import Checkpoint, Mark, Phase
+from cdc.model.record import Record
+from cdc.model.source_block import SourceLayout
+from cdc.pipeline.ledger import BatchTicket, Ledger
+from cdc.pipeline.stop import StopFlag
+from cdc.ports import CheckpointStore, Encoder, Sink, Source
+from cdc.pipeline.report import Report
+from cdc.recovery.dead_letters import DeadLetters
+from cdc.recovery.retry import GivenUp, no_progress, until_it_works
+
+IDLE_WAIT = 0.25  # seconds: how long a signal may wait when nothing happens
+BUSY_WAIT = 0.02  # while acknowledgements are expected
+OVERDUE = 30.0  # seconds without an acknowledgement, while some are owed, until readiness is lost
+
+
+@dataclass(frozen=True, slots=True)
+class PumpOptions:
+    """Times in seconds, sizes in bytes."""
+
+    name: str
+    settings_digest: str
+    checkpoint_interval: float = 1.0
+    retry_limit: float = 0.0
+    shutdown_timeout: float = 30.0
+    batch_bytes: int = 1 << 18
+
+
+class Pump:
+    """One run, from the first connection to the drain."""
+
+    def __init__(
+        self,
+        source: Source,
+        make_encoder: Callable[[SourceLayout], Encoder],
+        sink: Sink,
+        store: CheckpointStore,
+        options: PumpOptions,
+        report: Report,
+        stop: StopFlag,
+        dead_letters: DeadLetters | None = None,
+    ) -> None:
+        self._source = source
+        self._make_encoder = make_encoder
+        self._sink = sink
+        self._store = store
+        self._options = options
+        self._report = report
+        self._stop = stop
+        self._dead_letters = dead_letters
+        self._ledger = Ledger()
+        self._pending: list[Record] = []
+        self._offered = 0
+        self._ticket: BatchTicket | None = None
+        self._newest: Mark | None = None
+        self._safe: Mark | None = None
+        self._next_save = 0.0
+        self._last_ack = 0.0
+        self._outage_since: float | None = None
+        self._drop_one = False
+
+    def run(self) -> None:
+        """Returns after a drain; raises what ends the process otherwise. Whatever happens, nothing is sent after it returns."""
+        self._store.acquire()
+        try:
+            self._checkpoint = self._load()
+            self._sink.open()
+            self._start()
+            while not self._stop.requested:
+                self._turn()
+            self._drain()
+        except GivenUp:
+            self._report.state("stopped")
+        except DataError:
+            self._advance(now=True)
+            raise
+        finally:
+            self._sink.close()
+            self._source.close()
+            self._store.release()
+
+    # -- start ----------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> Checkpoint | None:
+        found = self._store.load()
+        if found and found.settings_digest != self._options.settings_digest:
+            self._report.say("settings changed since the checkpoint", fault="settings-changed")
+            found = replace(found, mark=replace(found.mark, unfinished=None), settings_digest=self._options.settings_digest)
+        return found
+
+    def _start(self) -> None:
+        self._report.state("connecting")
+        self._checkpoint = self._patiently(lambda: self._source.start(self._checkpoint, self._save))
+        self._encoder = self._make_encoder(self._source.layout)
+        self._encoder.resume(self._checkpoint.mark.unfinished)
+        self._began()
+
+    def _began(self) -> None:
+        self._last_ack = time.monotonic()
+        self._newest = self._safe = None
+        self._report.state("streaming", position=self._checkpoint.mark.position)
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """What a source calls while it starts: the one time when nothing is in flight."""
+        self._store.save(checkpoint)
+        self._checkpoint = checkpoint
+
+    def _patiently(self, attempt: Callable[[], Checkpoint]) -> Checkpoint:
+        def sleep(seconds: float) -> None:
+            self._stop.sleep(seconds, self._meanwhile)
+
+        return until_it_works(
+            attempt,
+            limit=self._options.retry_limit,
+            told=self._report.outage,
+            sleep=sleep,
+            stopped=lambda: self._stop.requested,
+        )
+
+    def _meanwhile(self) -> None:
+        self._report.turned()
+        self._sink.poll(0)
+
+    # -- the turn -------------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._report.turned()
+        try:
+            if self._ticket is None:
+                self._read(IDLE_WAIT if self._ledger.idle() else BUSY_WAIT)
+            if self._ticket is not None:
+                self._offer()
+            self._sink.poll(BUSY_WAIT if self._ticket is not None else 0)
+            self._look_after_failures()
+            self._advance()
+            self._source.idle()
+        except SourceOutage as outage:
+            self._report.outage(outage)
+            self._rewind()
+        except DeliveryGap as gap:
+            self._report.outage(gap)
+            self._rewind()
+        self._look_after_sink()
+        self._report.tell(self._source)
+
+    def _read(self, timeout: float) -> None:
+        batch = self._source.read(self._options.batch_bytes, timeout)
+        if batch is None:
+            return
+        hit("pump.read")
+        records = self._encoder.encode(batch.events)
+        hit("pump.encoded")
+        if self._drop_one and records:
+            self._drop_one = not sabotaged("drop-one-row-after-rewind")
+            records = records if self._drop_one else records[1:]
+        self._newest = batch.mark
+        ticket = self._ledger.open(batch.mark, len(records))
+        self._report.count(len(batch.events), len(records), batch.size)
+        if records:
+            self._pending, self._offered, self._ticket = records, 0, ticket
+
+    def _offer(self) -> None:
+        ticket = self._ticket
+        assert ticket is not None
+        hit("pump.offer")
+        try:
+            self._offered += self._sink.offer(self._pending, self._offered, ticket)
+        except RecordRefused as refusal:
+            self._offered += refusal.taken
+            self._bury(self._pending[self._offered], refusal)
+            ticket.settle_one()
+            self._offered += 1
+        if self._offered == len(self._pending):
+            hit("pump.offered")
+            self._pending, self._ticket = [], None
+
+    def _look_after_failures(self) -> None:
+        for ticket in self._ledger.failed():
+            failures, ticket.failures = ticket.failures, []
+            for error, message in failures:
+                explained = self._sink.explain(error, message)
+                if not isinstance(explained, RecordRefused) or explained.record is None:
+                    raise explained
+                self._bury(explained.record, explained)
+                ticket.settle_one()
+
+    def _bury(self, record: Record, refusal: RecordRefused) -> None:
+        """The record goes to the dead letters, whole and durable, or the run ends."""
+        if self._dead_letters is None:
+            raise refusal
+        self._dead_letters.write(record, refusal)
+        self._report.buried(refusal)
+
+    # -- the one place where a position moves ------------------------------------------------------------------------------
+
+    def _advance(self, *, now: bool = False) -> None:
+        """Durable in the sink, then in the checkpoint, then confirmed to the server."""
+        if (safe := self._ledger.settle()) is not None:
+            self._safe = safe
+            self._last_ack = time.monotonic()
+        if sabotaged("checkpoint-before-ack"):
+            self._safe = self._newest
+        if sabotaged("confirm-before-ack") and self._newest is not None:
+            self._source.confirm(self._newest)
+        if self._safe is None or (time.monotonic() < self._next_save and not now):
+            return
+        self._next_save = time.monotonic() + self._options.checkpoint_interval
+        hit("pump.before-checkpoint")
+        moved = replace(self._checkpoint, phase=Phase.STREAMING, mark=self._safe, generation=self._checkpoint.generation + 1)
+        try:
+            self._store.save(moved)
+        except CheckpointUnwritable as trouble:
+            self._report.outage(trouble)
+            return
+        self._checkpoint, self._safe = moved, None
+        self._report.saved(moved)
+        hit("pump.before-confirm")
+        self._source.confirm(moved.mark)
+        hit("pump.after-confirm")
+
+    # -- the one place where we go back --------------------------------------------------------------------------------------
+
+    def _rewind(self) -> None:
+        """Nothing old can land any more; then read again from the last durable checkpoint."""
+        self._report.state("rewinding")
+        hit("rewind.begin")
+        self._pending, self._ticket = [], None
+        while not self._sink.purge(0.2):
+            self._report.turned()
+            if self._stop.urgent:
+                raise GivenUp
+            with suppress(SourceOutage):
+                self._source.idle()
+        hit("rewind.purged")
+        self._bury_late_refusals()
+        with suppress(SourceOutage):
+            self._advance(now=True)
+        self._ledger.reset()
+        self._checkpoint = self._patiently(self._restart_source)
+        hit("rewind.source")
+        self._encoder.resume(self._checkpoint.mark.unfinished)
+        self._drop_one = True
+        self._report.rewound()
+        self._began()
+
+    def _bury_late_refusals(self) -> None:
+        with suppress(DeliveryGap):
+            self._look_after_failures()
+
+    def _restart_source(self) -> Checkpoint:
+        self._source.rewind(self._checkpoint)
+        return self._checkpoint
+
+    # -- outages and the end --------------------------------------------------------------------------------------------------
+
+    def _look_after_sink(self) -> None:
+        now = time.monotonic()
+        outage: CdcError | None = self._sink.outage()
+        if outage is None and not self._ledger.idle() and now - self._last_ack > OVERDUE:
+            outage = SinkOutage(
+                f"nothing was acknowledged for {OVERDUE:g} s",
+                fault="sink-silent",
+                action="Look at the broker: it accepts connections but does not acknowledge.",
+            )
+        if self._ledger.idle():
+            self._last_ack = now
+        if outage is None:
+            self._outage_since = None
+            self._report.sink_well()
+            return
+        self._report.outage(outage)
+        self._outage_since = self._outage_since or now
+        limit = self._options.retry_limit
+        if limit and now - self._outage_since > limit:
+            raise no_progress(limit, str(outage)) from outage
+
+    def _drain(self) -> None:
+        """What was read is delivered, saved and confirmed, or left to the next run when time is up or a second signal comes."""
+        self._report.state("draining")
+        hit("drain.begin")
+        end = time.monotonic() + self._options.shutdown_timeout
+        try:
+            while not self._stop.urgent and time.monotonic() < end and not self._ledger.idle():
+                self._report.turned()
+                if self._ticket is not None:
+                    self._offer()
+                self._sink.flush(0.1)
+                self._look_after_failures()
+                self._ledger_to_safe()
+                self._source.idle()
+            hit("drain.flushed")
+            self._advance(now=True)
+            self._source.idle()
+        except (DeliveryGap, SourceOutage) as left:
+            self._report.outage(left)
+        self._report.state("stopped", position=self._checkpoint.mark.position)
+
+    def _ledger_to_safe(self) -> None:
+        if (safe := self._ledger.settle()) is not None:
+            self._safe = safe

@@ -1,0 +1,109 @@
+"""What can be told of a variable without its value: the one table behind validation messages and generated pages."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+
+PREFIX: Final = "CDC_"
+# The last word of a name that a driver, not we, declares: enough to keep the value out of sight.
+_SECRET_WORDS: Final = frozenset({"PASSWORD", "PASSPHRASE", "SECRET", "PEM", "TOKEN"})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Put into a field's `Annotated`: what text it takes, as the reader of the documentation is told."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`kind` says what text is expected; `default` is the text that gives the default, empty where there is none."""
+
+    name: str
+    field: str
+    kind: str
+    default: str
+    description: str
+    required: bool
+    secret: bool
+    choices: tuple[str, ...]
+
+
+def connector_prefix(connector: str) -> str:
+    return f"{PREFIX}{connector.upper().replace('-', '_')}_"
+
+
+def takes_any(model: type[BaseModel]) -> bool:
+    """Whether further variables with the connector's prefix go to its driver."""
+    return model.model_config.get("extra") == "allow"
+
+
+def variables_of(model: type[BaseModel], prefix: str) -> list[Variable]:
+    return [_variable(f"{prefix}{name.upper()}", name, field) for name, field in model.model_fields.items()]
+
+
+def named_like_secret(name: str) -> bool:
+    return name.rpartition("_")[2] in _SECRET_WORDS
+
+
+def _variable(name: str, field_name: str, field: FieldInfo) -> Variable:
+    plain = [a for a in _alternatives(field.annotation) if a is not type(None)]
+    choices = tuple(str(c) for a in plain if get_origin(a) is Literal for c in get_args(a))
+    secret = any(a in (SecretStr, SecretBytes) for a in plain)
+    return Variable(
+        name=name,
+        field=field_name,
+        kind=_kind(field, plain, choices, secret),
+        default=_default(field),
+        description=" ".join((field.description or "").split()),
+        required=field.is_required(),
+        secret=secret,
+        choices=choices,
+    )
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        for each in get_args(annotation):
+            yield from _alternatives(each)
+    else:
+        yield annotation
+
+
+def _kind(field: FieldInfo, plain: list[Any], choices: tuple[str, ...], secret: bool) -> str:
+    for item in field.metadata:
+        if isinstance(item, Kind):
+            return item.text
+    if choices:
+        return " | ".join(choices)
+    if secret:
+        return "text, secret"
+    names = {bool: "true | false", int: "whole number", float: "number"}
+    text = next((names[a] for a in plain if a in names), "text")
+    return ", ".join([text, *_bounds(field)])
+
+
+def _bounds(field: FieldInfo) -> Iterator[str]:
+    words = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+    for item in field.metadata:
+        for attribute, word in words.items():
+            if (bound := getattr(item, attribute, None)) is not None:
+                yield f"{word} {bound}"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=False)
+    if field.is_required() or value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (tuple, list, frozenset, set)):
+        return ",".join(map(str, value))
+    return str(value)

@@ -108,11 +108,13 @@ class FileCheckpointStore:
         """Rename the checkpoint and its previous generation out of the way. Returns where they are now."""
         self._require_lock()
         moved = []
-        for path in (self.path, self.previous_path):
-            target = path.with_name(path.name + suffix)
-            with suppress(FileNotFoundError):
-                moved.append(path.rename(target))
-        self._sync_folder()
+        try:
+            for path in (self.path, self.previous_path):
+                with suppress(FileNotFoundError):
+                    moved.append(path.rename(path.with_name(path.name + suffix)))
+            self._sync_folder()
+        except OSError as error:
+            raise self._unusable(error) from error
         return moved
 
     def _replace(self, data: bytes, keep_as: Path) -> None:

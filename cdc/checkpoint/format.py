@@ -37,9 +37,9 @@ _STRICT: Final = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjso
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """The whole file. Raises TypeError when `source` or `memory` holds more than plain JSON values."""
-    document = _document(checkpoint)
-    body = orjson.dumps(document, option=_STRICT)
-    if orjson.loads(body) != document:
+    content = document(checkpoint)
+    body = orjson.dumps(content, option=_STRICT)
+    if orjson.loads(body) != content:
         raise TypeError(
             "the checkpoint would not come back as it was: only plain JSON values (lists, not tuples) may be kept"
         )
@@ -66,7 +66,8 @@ class _FormatError(Exception):
         self.action = action
 
 
-def _document(checkpoint: Checkpoint) -> dict[str, Any]:
+def document(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the body holds, as plain JSON values; also what `cdc checkpoint show` prints."""
     mark = checkpoint.mark
     return {
         "name": checkpoint.name,
@@ -178,16 +179,16 @@ class _Object:
         return f"{self.path}.{name}" if self.path else name
 
 
-def _read_1(document: _Object) -> Checkpoint:
-    document.fields("name", "phase", "source", "mark", "settings_digest", "generation", "gaps")
+def _read_1(body: _Object) -> Checkpoint:
+    body.fields("name", "phase", "source", "mark", "settings_digest", "generation", "gaps")
     return Checkpoint(
-        name=document.text("name"),
-        phase=_phase(document.text("phase")),
-        source=document.values("source"),
-        mark=_mark(document.object("mark")),
-        settings_digest=document.text("settings_digest"),
-        generation=document.count("generation"),
-        gaps=tuple(_gap(each) for each in document.objects("gaps")),
+        name=body.text("name"),
+        phase=_phase(body.text("phase")),
+        source=body.values("source"),
+        mark=_mark(body.object("mark")),
+        settings_digest=body.text("settings_digest"),
+        generation=body.count("generation"),
+        gaps=tuple(_gap(each) for each in body.objects("gaps")),
     )
 
 
@@ -197,24 +198,24 @@ def _phase(text: str) -> Phase:
     return Phase(text)
 
 
-def _mark(document: _Object) -> Mark:
-    document.fields("position", "unfinished", "memory")
-    unfinished = document.object("unfinished")
+def _mark(body: _Object) -> Mark:
+    body.fields("position", "unfinished", "memory")
+    unfinished = body.object("unfinished")
     return Mark(
-        position=document.text("position"),
+        position=body.text("position"),
         unfinished=None if unfinished.value is None else _unfinished(unfinished),
-        memory=document.values("memory"),
+        memory=body.values("memory"),
     )
 
 
-def _unfinished(document: _Object) -> Unfinished:
-    document.fields("position", "ordinal", "messages")
-    return Unfinished(document.text("position"), document.count("ordinal"), document.count("messages"))
+def _unfinished(body: _Object) -> Unfinished:
+    body.fields("position", "ordinal", "messages")
+    return Unfinished(body.text("position"), body.count("ordinal"), body.count("messages"))
 
 
-def _gap(document: _Object) -> Gap:
-    document.fields("missing_from", "missing_to", "reason")
-    return Gap(document.text("missing_from"), document.text("missing_to"), document.text("reason"))
+def _gap(body: _Object) -> Gap:
+    body.fields("missing_from", "missing_to", "reason")
+    return Gap(body.text("missing_from"), body.text("missing_to"), body.text("reason"))
 
 
 _READERS: Final[dict[int, Callable[[_Object], Checkpoint]]] = {1: _read_1}

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from tests.servers.catalogue import postgres_versions
 from tests.servers.install import UnavailableError, install_postgres
+from tests.servers.kafka import ConsumedRecord, KafkaServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerError, free_port
+from tests.servers.proxy import Proxy
 
 __all__ = [
+    "ConsumedRecord",
+    "KafkaServer",
     "PostgresServer",
+    "Proxy",
     "ServerError",
     "UnavailableError",
     "free_port",

@@ -6,14 +6,15 @@ reconfigures or fills a server asks for a private one, which ends with the test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from tests.servers.catalogue import POSTGRES, postgres_versions
+from tests.servers.catalogue import KAFKA, POSTGRES, postgres_versions
+from tests.servers.kafka import KafkaServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.require import required, requirement
 
@@ -32,9 +33,16 @@ class StartPostgres(Protocol):
     ) -> PostgresServer: ...
 
 
+class StartKafka(Protocol):
+    """Starts a private broker: ``private_kafka({"message.max.bytes": "2000"}, proxied=True)``."""
+
+    def __call__(self, settings: Mapping[str, str] | None = None, *, proxied: bool = False) -> KafkaServer: ...
+
+
 def pytest_report_header() -> str:
     postgres = " ".join(POSTGRES[version].version for version in postgres_versions())
-    return f"servers: PostgreSQL {postgres}; a missing one is {'an error' if requirement() == 'all' else 'a skip'}"
+    missing = "an error" if requirement() == "all" else "a skip"
+    return f"servers: PostgreSQL {postgres}, {KAFKA.title}; a missing one is {missing}"
 
 
 @pytest.fixture(scope="session")
@@ -69,5 +77,24 @@ def postgres_server() -> Iterator[StartPostgres]:
                     version, settings, fresh_system_identifier=fresh_system_identifier, initdb=initdb, seed=seed
                 )
                 return servers.enter_context(server)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """One broker for the whole run; create topics of names of your own on it."""
+    with required(), KafkaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def private_kafka() -> Iterator[StartKafka]:
+    """A factory of private brokers, which end with the test."""
+    with ExitStack() as servers:
+
+        def start(settings: Mapping[str, str] | None = None, *, proxied: bool = False) -> KafkaServer:
+            with required():
+                return servers.enter_context(KafkaServer(settings, proxied=proxied))
 
         yield start

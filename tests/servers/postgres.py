@@ -12,8 +12,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import psycopg
@@ -23,9 +22,8 @@ from tests.servers.catalogue import POSTGRES, postgres_versions
 from tests.servers.install import build_once, install_postgres
 from tests.servers.process import (
     Account,
+    LocalServer,
     ServerError,
-    ServerProcess,
-    free_port,
     plain_environment,
     private_folder,
     remove_folder,
@@ -50,15 +48,13 @@ DEFAULTS = {
 }
 
 
-class PostgresServer:
-    """One server; a context manager that starts it and in the end removes it with its data.
+class PostgresServer(LocalServer):
+    """One server; ``pid`` is the postmaster's.
 
     ``settings`` are lines of postgresql.conf on top of ours; change the dictionary and ``restart()`` to apply others
     (ALTER SYSTEM works too). ``initdb`` holds further options of initdb, such as ``--wal-segsize=1``. ``seed`` is
     the data folder of a stopped server to copy instead of the template, for standbys and restored backups.
     """
-
-    host = "127.0.0.1"
 
     def __init__(
         self,
@@ -70,52 +66,17 @@ class PostgresServer:
         seed: Path | None = None,
     ) -> None:
         self.version = version or postgres_versions()[-1]
+        super().__init__(POSTGRES[self.version].title, Account.unprivileged())
         self.settings = dict(settings or {})
-        self.port = free_port()
         self._initdb = tuple(initdb)
         self._fresh = fresh_system_identifier
         self._seed = seed
-        self._account = Account.unprivileged()
         self._binaries = install_postgres(self.version) / "bin"
-        self._folder: Path | None = None
-        self._process: ServerProcess | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        state = f"pid {self._process.pid}" if self.running and self._process else "not running"
-        return f"<PostgresServer {POSTGRES[self.version].version} {self.host}:{self.port} {state}>"
 
     @property
     def socket_dir(self) -> Path:
-        """The server's private folder: its Unix socket, its log and its data."""
-        if self._folder is None:
-            self._folder = private_folder("cdc-pg-", self._account)
-        return self._folder
-
-    @property
-    def data_dir(self) -> Path:
-        return self.socket_dir / "data"
-
-    @property
-    def log(self) -> Path:
-        return self.socket_dir / "log"
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's."""
-        return self._alive().pid
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
+        """Where its Unix socket is; the path is short enough for one."""
+        return self.folder
 
     def dsn(self, dbname: str = "postgres", user: str = "postgres", **params: str) -> str:
         """A URL for libpq; the server trusts any user that exists."""
@@ -136,15 +97,11 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start on the same port and data as before; return when queries are answered."""
-        if self.running:
-            raise ServerError(f"{self!r} runs already")
         self.prepare()
-        ours = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": str(self.socket_dir)}
+        ours = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         text = settings_text({**DEFAULTS, **ours, **self.settings}, quote=_quoted)
         (self.data_dir / SETTINGS_FILE).write_text(text)
-        command = [str(self._binaries / "postgres"), "-D", str(self.data_dir)]
-        self._process = ServerProcess(command, self.socket_dir, self._account)
-        self._process.wait_ready(self._answers, START_SECONDS)
+        self._run([str(self._binaries / "postgres"), "-D", str(self.data_dir)], self._answers, START_SECONDS)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast", seconds: float = STOP_SECONDS) -> None:
         """Shut down. ``fast`` waits until every walsender has sent all it has, for ever if its client does not read;
@@ -158,27 +115,6 @@ class PostgresServer:
         if self.running:
             self.stop(mode)
         self.start()
-
-    def kill9(self) -> None:
-        """SIGKILL to the postmaster and to all its children, which sit in process groups of their own."""
-        self._alive().kill()
-
-    def pause(self) -> None:
-        """Freeze the postmaster and all its children; a stop, kill9 or resume ends it."""
-        self._alive().pause()
-
-    def resume(self) -> None:
-        self._alive().resume()
-
-    def close(self) -> None:
-        """End it without ceremony and remove its folder. A closed server may be started again, empty."""
-        if self._process is not None and self.running:
-            self._process.kill()
-        self._process = None
-        if self._folder is not None:
-            self._free_shared_memory()
-            remove_folder(self._folder)
-            self._folder = None
 
     def execute(
         self, statement: str, params: Sequence[Any] | None = None, dbname: str = "postgres", **options: str
@@ -200,29 +136,12 @@ class PostgresServer:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         return self.dsn(name)
 
-    def log_text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    def _alive(self) -> ServerProcess:
-        if self._process is None or not self._process.running:
-            raise ServerError(f"{self!r}")
-        return self._process
-
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.dsn(connect_timeout="5")).close()
         except psycopg.OperationalError:
             return False
         return True
-
-    def _free_shared_memory(self) -> None:
-        """A killed server leaves its small System V segment behind, named in the file that it could not remove."""
-        try:
-            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return
-        if len(lines) > 6 and len(words := lines[6].split()) == 2:  # "<key> <id>", see miscadmin.h
-            subprocess.run(["ipcrm", "-m", words[1]], stderr=subprocess.DEVNULL, check=False)
 
 
 def _quoted(value: str) -> str:

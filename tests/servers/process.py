@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from tests.servers.install import open_to_others
 from tests.servers.warden import Warden, descendants, kill_tree, signal_all
@@ -129,6 +130,106 @@ class ServerProcess:
         return tail(self._log)
 
 
+class LocalServer:
+    """What all servers have in common: a private folder with data and log, and a process that can be hurt.
+
+    A context manager: it starts the server, and in the end removes it with its data.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, kind: str, account: Account | None = None) -> None:
+        self.port = free_port()
+        self._kind = kind
+        self._account = account
+        self._folder: Path | None = None
+        self._process: ServerProcess | None = None
+
+    def start(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = f"pid {self._process.pid}" if self._process and self._process.running else "not running"
+        return f"<{self._kind} {self.host}:{self.port} {state}>"
+
+    @property
+    def folder(self) -> Path:
+        """The server's private folder; it comes with the first use and goes with ``close()``."""
+        if self._folder is None:
+            self._folder = private_folder("cdc-server-", self._account)
+        return self._folder
+
+    @property
+    def data_dir(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """What the server wrote, over all its restarts."""
+        return self.folder / "log"
+
+    @property
+    def pid(self) -> int:
+        return self._alive().pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    def log_text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill9(self) -> None:
+        """SIGKILL to the server and all its workers. Port and data stay for the next ``start()``."""
+        self._alive().kill()
+
+    def pause(self) -> None:
+        """Freeze the server with all its workers: connections stay open, nothing answers. ``resume``, ``stop`` and
+        ``kill9`` end it."""
+        self._alive().pause()
+
+    def resume(self) -> None:
+        self._alive().resume()
+
+    def close(self) -> None:
+        """End it without ceremony and remove its folder. A closed server that is started again is empty."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+        if self._folder is not None:
+            remove_folder(self._folder)
+            self._folder = None
+
+    def _run(self, command: Sequence[str], answers: Callable[[], bool], seconds: float) -> None:
+        """Start the program and wait until it answers; one that never does is not left running."""
+        if self.running:
+            raise ServerError(f"{self!r} runs already")
+        self._process = ServerProcess(command, self.folder, self._account)
+        try:
+            self._process.wait_ready(answers, seconds)
+        except BaseException:
+            self._process.kill()
+            raise
+
+    def _alive(self) -> ServerProcess:
+        if self._process is None or not self._process.running:
+            raise ServerError(f"{self!r}")
+        return self._process
+
+
 def tail(log: Path) -> str:
     try:
         return log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
@@ -155,8 +256,7 @@ def private_folder(prefix: str, account: Account | None = None) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    _WARDEN.forget_folder(folder)
+    _WARDEN.remove_folder(folder)
 
 
 def free_port() -> int:

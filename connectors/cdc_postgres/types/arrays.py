@@ -31,9 +31,10 @@ def array_reader(element: Reader, delimiter: str) -> Reader:
             return b"[]"
         if body.translate(None, _NESTED_OR_QUOTED) != body:
             return read_nested(text, start)
-        return (
-            b"[" + b",".join([b"null" if item == b"NULL" else element(item) for item in body.split(separator)]) + b"]"
-        )
+        items = body.split(separator)
+        if b"" in items:
+            raise Misfit("array")
+        return b"[" + b",".join([b"null" if item == b"NULL" else element(item) for item in items]) + b"]"
 
     return read
 

@@ -12,6 +12,7 @@ from cdc.model.types import Column
 from cdc_postgres.types.catalog import TypeCatalog, TypeInfo
 from cdc_postgres.types.plans import logical_type
 
+MONEY: Final = 790
 Declared = tuple[int | None, int | None]  # precision, scale
 
 
@@ -71,7 +72,6 @@ def _as_declared(modifier: int) -> Declared:
     return modifier, None
 
 
-MONEY: Final = 790
 _MODIFIERS: Final[Mapping[str, Callable[[int], Declared]]] = {
     "numeric": _numeric,
     "interval": _interval,

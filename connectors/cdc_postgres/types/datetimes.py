@@ -14,7 +14,7 @@ from cdc_postgres.types.misfit import Misfit
 _INFINITIES: Final = (b"infinity", b"-infinity")
 _TIME: Final = rb"[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
 _OFFSET: Final = rb"[+-][0-9]{2}(?::[0-9]{2}){0,2}"
-_DATE: Final = rb"([0-9]{4,6})(-[0-9]{2}-[0-9]{2})"
+_DATE: Final = rb"([0-9]{4,7})(-[0-9]{2}-[0-9]{2})"
 _DATE_FORM = re.compile(_DATE + rb"()()( BC)?")
 _TIMESTAMP_FORM = re.compile(_DATE + rb" (" + _TIME + rb")()( BC)?")
 _TIMESTAMPTZ_FORM = re.compile(_DATE + rb" (" + _TIME + rb")(" + _OFFSET + rb")( BC)?")

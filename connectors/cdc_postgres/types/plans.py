@@ -60,7 +60,7 @@ def reader_for(type_oid: int, modifier: int, user_types: Mapping[int, TypeInfo])
     are valid JSON whatever the text, save for bytes that are not UTF-8 (`NotUtf8`). No type's text depends on its
     modifier so far.
     """
-    plan = _plan(TypeCatalog(user_types), type_oid, 0)
+    plan = _Planner(TypeCatalog(user_types)).plan(type_oid)
     if plan.reader is not None and plan.logical in _JSON_SHAPED:
         return or_server_text(plan.reader)
     return plan.reader
@@ -119,20 +119,35 @@ def _chain(reader: Reader, render: Callable[[bytes], bytes]) -> Reader:
     return lambda text: render(reader(text))
 
 
-def _plan(catalog: TypeCatalog, oid: int, depth: int) -> _Plan:
-    info, _ = catalog.base_of(oid)
-    logical = logical_type(catalog, oid)
-    if info is None or depth > MAX_NESTING:
-        return _Plan(LogicalType.TEXT, None)
-    if info.element:
-        element = _plan(catalog, info.element, depth + 1).element
-        return _Plan(logical, array_reader(element, info.delimiter))
-    if info.kind == "c":
-        fields = [(name, _plan(catalog, field, depth + 1).element) for name, field, _ in info.fields]
-        return _Plan(logical, composite_reader(fields))
-    if info.kind == "b" and info.oid not in LOGICAL_TYPES:
-        return _Plan(*_extension_type(info))
-    return _Plan(logical, READERS.get(info.oid))
+class _Planner:
+    """Builds the plan of one column's type; a type that occurs many times inside it is planned once a level."""
+
+    __slots__ = ("_catalog", "_made")
+
+    def __init__(self, catalog: TypeCatalog) -> None:
+        self._catalog = catalog
+        self._made: dict[tuple[int, int], _Plan] = {}
+
+    def plan(self, oid: int, depth: int = 0) -> _Plan:
+        made = self._made.get((oid, depth))
+        if made is None:
+            made = self._made[oid, depth] = self._make(oid, depth)
+        return made
+
+    def _make(self, oid: int, depth: int) -> _Plan:
+        info, _ = self._catalog.base_of(oid)
+        if info is None or depth > MAX_NESTING:
+            return _Plan(LogicalType.TEXT, None)
+        logical = logical_type(self._catalog, oid)
+        if info.element:
+            return _Plan(logical, array_reader(self.plan(info.element, depth + 1).element, info.delimiter))
+        if info.kind == "c":
+            return _Plan(
+                logical, composite_reader([(name, self.plan(of, depth + 1).element) for name, of, _ in info.fields])
+            )
+        if info.kind == "b" and info.oid not in LOGICAL_TYPES:
+            return _Plan(*_extension_type(info))
+        return _Plan(logical, READERS.get(info.oid))
 
 
 def _demand_utf8(text: bytes) -> None:

@@ -194,6 +194,7 @@ class ConnectorContext:
     keys: Mapping[str, tuple[str, ...]]
     memory: int
     on_position_lost: str
+    invalid_text: str
     settings: Any
 
 
@@ -204,7 +205,8 @@ class Connector:
     `settings` is a pydantic model whose fields become `CDC_<CONNECTOR>_…`. `open` gives a `Source` or a `Sink`. `preflight` gives
     findings for `cdc check`. `setup` and `teardown` give the SQL (or commands) to print or run. `classify` tells what is
     known about an exception of the connector's driver. `check_topics` examines the topics that the tables will go to.
-    `adopt` makes a checkpoint for what exists on the server already (a slot) and changes nothing there.
+    `adopt` makes a checkpoint for what exists on the server already (a slot) and changes nothing there. `driver` tells
+    `cdc version` which libraries are loaded, a finding each; a build that should not be in production is a warning.
     """
 
     name: str
@@ -217,3 +219,4 @@ class Connector:
     teardown: Callable[[ConnectorContext], list[str]] | None = None
     check_topics: Callable[[ConnectorContext, Sequence[str]], list[Finding]] | None = None
     adopt: Callable[[ConnectorContext], Checkpoint] | None = None
+    driver: Callable[[], list[Finding]] | None = None

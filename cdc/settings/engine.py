@@ -30,8 +30,10 @@ from cdc.settings.values import (
     parse_size,
     parse_socket_path,
     parse_topic,
+    socket_beside,
 )
-from cdc.settings.variable import PREFIX, Kind
+from cdc.settings.variable import Kind
+from cdc.settings.variables import PREFIX
 
 
 def _table_topic(text: str) -> str:
@@ -72,12 +74,12 @@ class EngineSettings(BaseSettings):
     name: Annotated[
         str,
         StringConstraints(pattern=r"^[A-Za-z0-9._-]+$"),
-        Kind("letters, digits, dot, underscore and hyphen, such as shop"),
+        Kind("letters, digits, dot, underscore and hyphen", "shop"),
     ] = Field(
         description="The connector's name: the first part of every topic, of what is made on the source, and of "
         "`source.name` in each event. Another name is another connector."
     )
-    source: Annotated[Url, PlainValidator(parse_url), Kind("URL, such as postgresql://user@host:5432/db")] = Field(
+    source: Annotated[Url, PlainValidator(parse_url), Kind("URL", "postgresql://user@host:5432/db")] = Field(
         description="The database to read. `?tls=off` asks for a plain connection to a host that is not this machine. "
         "A password in it is accepted, but an own variable keeps it out of sight."
     )
@@ -96,7 +98,7 @@ class EngineSettings(BaseSettings):
     sink: Annotated[
         Url,
         PlainValidator(parse_url),
-        Kind("URL: kafka://host:9092[,host2:9092], stdout:, file:///dir or null:"),
+        Kind("URL: kafka://host[,host2], stdout:, file:///dir or null:", "kafka://host:9092,host2:9092"),
     ] = Field(
         description="Where events go. `stdout:` and `file:` write JSON lines, `null:` counts and forgets; `?tls=off` "
         "asks for a plain connection to a broker that is not on this machine."
@@ -104,7 +106,7 @@ class EngineSettings(BaseSettings):
     tables: Annotated[
         TableSelection,
         PlainValidator(parse_selection),
-        Kind("comma list of schema.table, such as public.orders,inventory.*"),
+        Kind("comma list of schema.table", "public.orders,inventory.*"),
     ] = Field(
         description="The tables to capture. `*` and `?` match within a name, `!` before an item excludes what it "
         "matches, a name in double quotes is taken literally."
@@ -112,7 +114,7 @@ class EngineSettings(BaseSettings):
     keys: Annotated[
         Mapping[str, tuple[str, ...]],
         PlainValidator(parse_keys),
-        Kind("schema.table=column,column;schema.table=column"),
+        Kind("schema.table=column,column, joined by ;", "public.orders=id,customer;public.notes=id"),
     ] = Field(
         default="",
         validate_default=True,
@@ -120,7 +122,7 @@ class EngineSettings(BaseSettings):
         "what the source logs of an old row, or deletes have no key.",
     )
     checkpoint: Annotated[
-        Path, PlainValidator(parse_file_url), Kind("file URL, such as file:///var/lib/cdc/shop.checkpoint")
+        Path, PlainValidator(parse_file_url), Kind("file URL", "file:///var/lib/cdc/shop.checkpoint")
     ] = Field(
         description="The file that remembers how far everything is delivered. It must be on a disk that outlives the "
         "process; one connector has it for itself."
@@ -151,7 +153,7 @@ class EngineSettings(BaseSettings):
         "exit code 5.",
     )
     memory: Annotated[
-        int, PlainValidator(parse_size), Field(ge=2**20), Kind("size, at least 1MiB, such as 64MiB or 64MB")
+        int, PlainValidator(parse_size), Field(ge=2**20), Kind("size, at least 1MiB", "64MiB or 64MB")
     ] = Field(
         default="64MiB",
         validate_default=True,
@@ -195,7 +197,7 @@ class EngineSettings(BaseSettings):
     dead_letter: Annotated[
         Path | None,
         PlainValidator(_optional_file_url),
-        Kind("file URL of a directory, such as file:///var/lib/cdc/dead"),
+        Kind("file URL of a directory", "file:///var/lib/cdc/dead"),
     ] = Field(
         default="",
         validate_default=True,
@@ -230,8 +232,8 @@ class EngineSettings(BaseSettings):
     @field_validator("health_socket", mode="before")
     @classmethod
     def _beside_the_checkpoint(cls, text: str, info: ValidationInfo) -> str:
-        checkpoint = info.data.get("checkpoint")
-        return text or f"{checkpoint or '/'}.sock"
+        # A checkpoint that is wrong is told of by itself.
+        return text or str(socket_beside(info.data.get("checkpoint", Path("/absent"))))
 
     @classmethod
     def from_variables(cls, variables: Mapping[str, str]) -> EngineSettings:
@@ -249,7 +251,8 @@ class EngineSettings(BaseSettings):
 class _Given(EnvSettingsSource):
     """The library's own reading, over variables that were merged, checked for unknown names and freed of `_FILE`.
 
-    An empty value means the default: compose files write `CDC_X=${X:-}` for what may be absent.
+    An empty value means the default: compose files write `CDC_X=${X:-}` for what may be absent. Only a connector's list
+    takes it as it is, as none.
     """
 
     def __init__(self, model: type[BaseSettings], variables: Mapping[str, str]) -> None:

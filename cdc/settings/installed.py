@@ -25,8 +25,8 @@ class InstalledConnectors:
         return _find(scheme, self.sinks, "sink")
 
     def all(self) -> tuple[list[Connector], list[str]]:
-        """Every connector that can be loaded, once, and why the others cannot."""
-        return _load_each((*self.sources, *self.sinks))
+        """Every connector that can be loaded, once, sources before sinks, and why the others cannot."""
+        return _load_each((*sorted(self.sources, key=_name), *sorted(self.sinks, key=_name)))
 
     def owning(self, variable: str) -> list[Connector]:
         """Those whose prefix a variable has, as far as they can be loaded."""
@@ -58,6 +58,10 @@ def _find(scheme: str, entries: tuple[EntryPoint, ...], role: str) -> Connector:
         schemes.extend(connector.schemes)
     known = ", ".join(f"{each}:" for each in sorted(schemes)) or "none"
     raise SettingsError("; ".join([f"no {role} is installed for {scheme}: (installed: {known})", *troubles]))
+
+
+def _name(entry: EntryPoint) -> str:
+    return entry.name
 
 
 def _alike(name: str, scheme: str) -> bool:

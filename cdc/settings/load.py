@@ -20,8 +20,8 @@ from cdc.settings.env_file import EnvFileError
 from cdc.settings.installed import InstalledConnectors, installed_connectors
 from cdc.settings.url import Url, join_password, join_tls, parse_url
 from cdc.settings.values import check_topic_length, system_ca_bundle
-from cdc.settings.variable import PREFIX, Variable, connector_prefix, named_like_secret, takes_any, variables_of
-from cdc.settings.variables import file_of, gather, is_service_link, read_secret, unknown_line
+from cdc.settings.variable import Variable, connector_prefix, named_like_secret, takes_any, variables_of
+from cdc.settings.variables import PREFIX, file_of, gather, is_service_link, read_secret, unknown_line
 
 T = TypeVar("T")
 _FAULT: Final = "wrong-settings"
@@ -168,7 +168,9 @@ class _Loader:
 
     def _of_connector(self, connector: Connector, prefix: str) -> dict[str, str | SecretStr]:
         """Fields by name. What goes to the driver is there too, in lower case, wrapped where its name says secret."""
-        given = {n.removeprefix(prefix).lower(): v for n, v in self._values.items() if n.startswith(prefix) and v}
+        lists = {v.name for v in variables_of(connector.settings, prefix) if v.is_list}
+        ours = {n: v for n, v in self._values.items() if n.startswith(prefix) and (v or n in lists)}
+        given = {name.removeprefix(prefix).lower(): value for name, value in ours.items()}
         fields: dict[str, str | SecretStr] = {n: v for n, v in given.items() if n in connector.settings.model_fields}
         if takes_any(connector.settings):
             for name in given.keys() - fields.keys():
@@ -239,6 +241,7 @@ def _context(engine: EngineSettings, url: Url, settings: BaseModel | None, **sec
         keys=engine.keys,
         memory=engine.memory,
         on_position_lost=engine.on_position_lost,
+        invalid_text=engine.invalid_text,
         settings=settings,
         **security,
     )

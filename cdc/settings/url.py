@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 
@@ -59,13 +59,14 @@ def _take_options(query: str) -> tuple[str, dict[str, str]]:
     """The query without what is ours: `tls` and `password`."""
     kept: list[str] = []
     taken: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        if name in ("tls", "password"):
-            taken[name] = value
+    for item in filter(None, query.split("&")):
+        name, _, value = item.partition("=")
+        if (name := unquote(name)) in ("tls", "password"):
+            taken[name] = unquote(value)
         elif _SECRET_PARAMETER.search(name):
-            raise ValueError(f"may not carry the secret parameter {name}")
+            raise ValueError("may carry no other secret than the password")
         else:
-            kept.append(f"{quote(name, safe='')}={quote(value, safe='/:,')}")
+            kept.append(item)
     if taken.get("tls", "off") not in TLS_MODES:
         raise ValueError(f"has an unknown tls; it is one of {', '.join(TLS_MODES)}")
     return "&".join(kept), taken

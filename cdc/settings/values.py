@@ -23,7 +23,6 @@ _CA_BUNDLES: Final = (
 _UNITS: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", re.ASCII)
 _NAME: Final = re.compile(r'"(?:[^"]|"")+"|[^".,;=\s*?]+')
-_LONGEST_SOCKET: Final = 107  # sockaddr_un holds 108 bytes, the last one NUL; see unix(7)
 _LONGEST_TOPIC: Final = 249
 _TOPIC_TEXT: Final = re.compile(r"[A-Za-z0-9._-]*")
 
@@ -53,9 +52,12 @@ def parse_socket_path(text: str) -> Path:
     path = Path(text.removeprefix("file://"))
     if not path.is_absolute():
         raise ValueError(f"{str(path)!r} is not an absolute path")
-    if len(str(path).encode()) > _LONGEST_SOCKET:
-        raise ValueError(f"{str(path)!r} has more than {_LONGEST_SOCKET} bytes, which no Unix socket can have")
     return path
+
+
+def socket_beside(checkpoint: Path) -> Path:
+    """Where the health socket is unless a setting says else."""
+    return checkpoint.with_name(f"{checkpoint.name}.sock")
 
 
 def parse_existing_file(text: str) -> str:

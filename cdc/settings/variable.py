@@ -10,21 +10,30 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
-PREFIX: Final = "CDC_"
+from cdc.settings.variables import PREFIX
+
 # The last word of a name that a driver, not we, declares: enough to keep the value out of sight.
 _SECRET_WORDS: Final = frozenset({"PASSWORD", "PASSPHRASE", "SECRET", "PEM", "TOKEN"})
+_LISTS: Final = (tuple, list, set, frozenset)
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Put into a field's `Annotated`: what text it takes, as the reader of the documentation is told."""
+    """Put into a field's `Annotated`: which text it takes, in the documentation's words, and one that it takes."""
 
     text: str
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}, such as {self.example}" if self.example else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """`kind` says what text is expected; `default` is the text that gives the default, empty where there is none."""
+    """`kind` says what text is expected; `default` is the text that gives the default, empty where there is none.
+
+    A single one of `choices` may be given, or where it `is_list` several.
+    """
 
     name: str
     field: str
@@ -34,6 +43,8 @@ class Variable:
     required: bool
     secret: bool
     choices: tuple[str, ...]
+    example: str
+    is_list: bool
 
 
 def connector_prefix(connector: str) -> str:
@@ -55,7 +66,8 @@ def named_like_secret(name: str) -> bool:
 
 def _variable(name: str, field_name: str, field: FieldInfo) -> Variable:
     plain = [a for a in _alternatives(field.annotation) if a is not type(None)]
-    choices = tuple(str(c) for a in plain if get_origin(a) is Literal for c in get_args(a))
+    items = [each for a in plain for each in (get_args(a) if get_origin(a) in _LISTS else (a,))]
+    choices = tuple(str(c) for a in items if get_origin(a) is Literal for c in get_args(a))
     secret = any(a in (SecretStr, SecretBytes) for a in plain)
     return Variable(
         name=name,
@@ -66,6 +78,8 @@ def _variable(name: str, field_name: str, field: FieldInfo) -> Variable:
         required=field.is_required(),
         secret=secret,
         choices=choices,
+        example=own.example if (own := _own_kind(field)) else "",
+        is_list=any(get_origin(a) in _LISTS for a in plain),
     )
 
 
@@ -77,10 +91,15 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
+def _own_kind(field: FieldInfo) -> Kind | None:
+    return next((item for item in field.metadata if isinstance(item, Kind)), None)
+
+
 def _kind(field: FieldInfo, plain: list[Any], choices: tuple[str, ...], secret: bool) -> str:
-    for item in field.metadata:
-        if isinstance(item, Kind):
-            return item.text
+    if own := _own_kind(field):
+        return str(own)
+    if choices and any(get_origin(a) in _LISTS for a in plain):
+        return f"comma list of {', '.join(choices)}"
     if choices:
         return " | ".join(choices)
     if secret:

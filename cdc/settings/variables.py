@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from cdc.settings.env_file import read_env_file
-from cdc.settings.variable import PREFIX
 
+PREFIX: Final = "CDC_"
 _FILE: Final = "_FILE"
 # What Kubernetes gives every container of a namespace that has a service named cdc or cdc-anything; see "Environment
 # variables" under "Discovering services" in its manual.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cdc.errors import CdcError, CheckpointUnwritable, DataError, DeliveryGap, RecordRefused, SinkOutage, SourceOutage
+from cdc.errors import CdcError, CheckpointUnwritable, DataError, DeliveryGap, RecordRefused, SettingsError, SinkOutage, SourceOutage
 from cdc.failpoints import hit, sabotaged
 from cdc.model.checkpoint import Checkpoint, Mark, Phase
 from cdc.model.record import Record
@@ -20,7 +20,7 @@ from cdc.pipeline.ledger import BatchTicket, Ledger
 from cdc.pipeline.stop import StopFlag
 from cdc.ports import CheckpointStore, Encoder, Sink, Source
 from cdc.pipeline.report import Report
-from cdc.recovery.dead_letters import DeadLetters
+from cdc.recovery.dead_letters import DeadLetters, event_id
 from cdc.recovery.retry import GivenUp, no_progress, until_it_works
 
 IDLE_WAIT = 0.25  # seconds: how long a signal may wait when nothing happens
@@ -104,7 +104,8 @@ class Pump:
 
     def _start(self) -> None:
         self._report.state("connecting")
-        self._checkpoint = self._patiently(lambda: self._source.start(self._checkpoint, self._save))
+        started = self._patiently(lambda: self._source.start(self._checkpoint, self._save))
+        self._checkpoint = self._stamp(started, 0)
         self._encoder = self._make_encoder(self._source.layout)
         self._encoder.resume(self._checkpoint.mark.unfinished)
         self._began()
@@ -116,8 +117,17 @@ class Pump:
 
     def _save(self, checkpoint: Checkpoint) -> None:
         """What a source calls while it starts: the one time when nothing is in flight."""
-        self._store.save(checkpoint)
+        checkpoint = self._stamp(checkpoint, 1)
+        try:
+            self._store.save(checkpoint)
+        except CheckpointUnwritable as trouble:
+            raise SettingsError(f"CDC_CHECKPOINT: {trouble}", fault=trouble.fault, action=trouble.action) from trouble
         self._checkpoint = checkpoint
+
+    def _stamp(self, checkpoint: Checkpoint, step: int) -> Checkpoint:
+        """What the engine knows and a source does not: the settings' digest, and how many generations there were."""
+        generation = self._checkpoint.generation if self._checkpoint else 0
+        return replace(checkpoint, settings_digest=self._options.settings_digest, generation=generation + step)
 
     def _patiently(self, attempt: Callable[[], Checkpoint]) -> Checkpoint:
         def sleep(seconds: float) -> None:
@@ -202,7 +212,7 @@ class Pump:
         """The record goes to the dead letters, whole and durable, or the run ends."""
         if self._dead_letters is None:
             raise refusal
-        self._dead_letters.write(record, refusal)
+        self._dead_letters.write(record, str(refusal), event_id(record))
         self._report.buried(refusal)
 
     # -- the one place where a position moves ------------------------------------------------------------------------------
@@ -220,7 +230,7 @@ class Pump:
             return
         self._next_save = time.monotonic() + self._options.checkpoint_interval
         hit("pump.before-checkpoint")
-        moved = replace(self._checkpoint, phase=Phase.STREAMING, mark=self._safe, generation=self._checkpoint.generation + 1)
+        moved = self._stamp(replace(self._checkpoint, phase=Phase.STREAMING, mark=self._safe), 1)
         try:
             self._store.save(moved)
         except CheckpointUnwritable as trouble:

@@ -22,6 +22,14 @@ from cdc.failpoints import hit
 from cdc.model.record import Record
 
 
+def event_id(record: Record) -> str:
+    """The id that the envelope carries, for the letter and the log; a tombstone has none of its own."""
+    if record.value is None:
+        return "tombstone"
+    found = orjson.loads(record.value)
+    return str(found["id"]) if isinstance(found, dict) and "id" in found else "unknown"
+
+
 class DeadLetters:
     """The same record of the same event is the same file, so that a replay leaves one letter, not two."""
 

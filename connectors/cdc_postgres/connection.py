@@ -111,7 +111,7 @@ class Connection:
         return self.pgconn.server_version
 
     def literal(self, text: str) -> str:
-        return pq.Escaping(self.pgconn).escape_literal(text.encode()).tobytes().decode()
+        return bytes(pq.Escaping(self.pgconn).escape_literal(text.encode())).decode()
 
     def identifier(self, name: str) -> str:
         return quote_identifier(name)

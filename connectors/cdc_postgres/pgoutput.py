@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cdc.errors import MalformedMessage
+from cdc.errors import DataError, MalformedMessage
 from cdc.model.event import Change, LogicalMessage, Transaction, Truncate
 from cdc.model.row import UNCHANGED, Row, pack_row
+from cdc_postgres.types.misfit import Misfit
 
 HEADER = 25  # XLogData: 'w', Int64 start of the WAL data, Int64 current end, Int64 send time
 EPOCH_SHIFT = 946_684_800_000_000  # microseconds between 1970 and 2000, where the server's clock begins
@@ -251,7 +252,10 @@ class Decoder:
         """The tuple that begins at `at` and was checked up to `end`; its count is not part of the run."""
         if plan.plain:
             return Row(data, at + 2, plan.count)
-        return Row(canonical(data, at + 2, plan.count, plan.readers), 0, plan.count)
+        try:
+            return Row(canonical(data, at + 2, plan.count, plan.readers), 0, plan.count)
+        except Misfit as misfit:
+            raise unreadable(data, at + 2, plan) from misfit
 
     def _truncate(self, data, size, events):
         if self.transaction is None:
@@ -313,6 +317,22 @@ def canonical(data, at, count, readers):
     if start < at:
         out += data[start:at]
     return bytes(out)
+
+
+def unreadable(data, at, plan):
+    """Which column's text does not fit its type: found again, since the hot path does not keep track."""
+    for i, cell in enumerate(Row(data, at, plan.count).cells()):
+        try:
+            if isinstance(cell, bytes) and plan.readers[i] is not None:
+                plan.readers[i](cell)
+        except Misfit:
+            column = plan.table.columns[i]
+            return DataError(
+                f"table {plan.table.qualified_name}, column {column.name}: the value's text is not that of type {column.type_name}",
+                fault="value-misfit",
+                action="Report this with the server's version; exclude the table in CDC_TABLES to go on without it.",
+            )
+    return DataError(f"table {plan.table.qualified_name}: a value cannot be read", fault="value-misfit")
 
 
 def tuple_end(name, data, at, size, count):

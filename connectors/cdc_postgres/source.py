@@ -1,0 +1,417 @@
+"""The `Source` port over PostgreSQL: connect, prove that the log continues, stream, confirm.
+
+What may be created is created in this order, each step healed by a restart: intent checkpoint, publication, slot, first checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from cdc.errors import AnotherInstance, CdcError, PositionLost, SettingsError, SourceOutage
+from cdc.failpoints import hit
+from cdc.model.checkpoint import Checkpoint, Mark, Phase, Unfinished
+from cdc.model.event import Event, Gap
+from cdc.model.source_block import Constant, Fact, Slot, SourceLayout, Text
+from cdc.observe.logs import get_logger
+from cdc.ports import Batch, ConnectorContext, SourceStatus
+from cdc_postgres.catalog import TABLES_QUERY, Catalog, parse_tables
+from cdc_postgres.commands import (
+    SlotState,
+    SystemIdentity,
+    create_slot,
+    parse_identify_system,
+    parse_slot,
+    parse_timeline_history,
+    slot_query,
+    start_replication,
+)
+from cdc_postgres.connection import Connection, ConnectionOptions, quote_identifier
+from cdc_postgres.continuity import Lost, judge
+from cdc_postgres.lsn import format_lsn, parse_lsn
+from cdc_postgres.pgoutput import Decoder, RelationMessage, TypeMessage
+from cdc_postgres.publication import PublicationState, create_publication, join_tables, missing_tables, parse_publication, publication_query
+from cdc_postgres.relations import Relations
+from cdc_postgres.settings import PostgresSettings
+from cdc_postgres.stream import WalStream
+from cdc_postgres.text import text_reader
+from cdc_postgres.watch import Watch
+
+SENDER_TIMEOUT = 60  # seconds: what our own session asks of the walsender, whatever the server's default is
+BUSY_MARGIN = 10.0  # seconds beyond the server's time-out in which our own dead walsender must have gone
+BLOCKERS = (
+    "SELECT string_agg(pid || ' (xid ' || coalesce(backend_xid::text, '-') || ', since ' || xact_start || ')', ', ') "
+    "FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()"
+)
+LAYOUT_FIELDS = (
+    ("version", Slot.VERSION),
+    ("connector", Constant("postgresql")),
+    ("name", Slot.NAME),
+    ("ts_ms", Slot.COMMIT_MS),
+    ("snapshot", Constant("false")),
+    ("db", None),
+    ("sequence", Text(("[", Fact(3), ',"', Slot.OFFSET, '"]'))),
+    ("ts_us", Slot.COMMIT_US),
+    ("ts_ns", Slot.COMMIT_NS),
+    ("schema", Slot.SCHEMA),
+    ("table", Slot.TABLE),
+    ("txId", Fact(0)),
+    ("lsn", Slot.OFFSET),
+    ("xmin", Constant(None)),
+    ("origin", Fact(1)),
+    ("origin_lsn", Fact(2)),
+    ("schema_version", Slot.SCHEMA_VERSION),
+)
+
+
+class PostgresSource:
+    """One slot of one database."""
+
+    def __init__(self, context: ConnectorContext) -> None:
+        settings: PostgresSettings = context.settings
+        default = "cdc_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in context.name.lower())
+        self._context = context
+        self._settings = settings
+        self.slot = settings.slot or default[:63]
+        self.publication = settings.publication or default[:63]
+        self._options = ConnectionOptions(context.url, f"cdc {context.name}"[:63], context.password, context.tls, context.tls_ca)
+        self._catalog = Catalog(self._options)
+        self._log = get_logger(name=context.name)
+        self._connection: Connection | None = None
+        self._stream: WalStream | None = None
+        self._watch: Watch | None = None
+        self._layout: SourceLayout | None = None
+        self._busy_since: float | None = None
+        self._suppressed = 0
+        self._warned: set[str] = set()
+
+    # -- start ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> SourceLayout:
+        assert self._layout is not None, "start comes first"
+        return self._layout
+
+    def start(self, checkpoint: Checkpoint | None, save: Callable[[Checkpoint], None]) -> Checkpoint:
+        identity = self._connect()
+        if checkpoint is None:
+            checkpoint = self._intend(identity)
+            save(checkpoint)
+            hit("postgres.intent-saved")
+        if checkpoint.phase is Phase.INTENT:
+            checkpoint = self._establish(identity, checkpoint)
+            save(checkpoint)
+            hit("postgres.first-checkpoint")
+        elif (lost := self._judge(identity, checkpoint)) is not None:
+            checkpoint = self._accept_gap(identity, checkpoint, lost)
+            save(checkpoint)
+            hit("postgres.gap-saved")
+            checkpoint = self._establish(identity, checkpoint)
+            save(checkpoint)
+        else:
+            checkpoint = self._on_this_timeline(identity, checkpoint)
+        self._begin(identity, checkpoint)
+        return checkpoint
+
+    def rewind(self, checkpoint: Checkpoint) -> None:
+        """As `start`, but what would be a wrong setting at the start is an outage once it has worked."""
+        self.disconnect()
+        try:
+            identity = self._connect()
+            if (lost := self._judge(identity, checkpoint)) is not None:
+                raise _position_lost(lost, checkpoint)
+            self._begin(identity, self._on_this_timeline(identity, checkpoint))
+        except SettingsError as error:
+            raise SourceOutage(str(error), fault=error.fault, action=error.action) from error
+
+    def _connect(self) -> SystemIdentity:
+        self.disconnect()
+        self._connection = connection = Connection(self._options, replication=True)
+        if connection.server_version < 130000:
+            raise SettingsError(f"PostgreSQL {connection.server_version // 10000} is too old", action="Use PostgreSQL 13 or later.")
+        return parse_identify_system(connection.query("IDENTIFY_SYSTEM"))
+
+    @property
+    def _open(self) -> Connection:
+        assert self._connection is not None
+        return self._connection
+
+    def _slot_state(self) -> SlotState | None:
+        return parse_slot(self._open.query(slot_query(self._open.literal(self.slot), self._open.server_version)))
+
+    def _publication_state(self) -> PublicationState | None:
+        return parse_publication(self._open.query(publication_query(self._open.literal(self.publication))))
+
+    def _intend(self, identity: SystemIdentity) -> Checkpoint:
+        if self._slot_state() is not None:
+            raise PositionLost(
+                f"replication slot {self.slot} exists, and no checkpoint knows it: what it has delivered, and to whom, cannot be told",
+                fault="slot-unknown",
+                action="`cdc checkpoint adopt` goes on from the slot's own position; or drop the slot; or give another CDC_POSTGRES_SLOT.",
+            )
+        source = {
+            "system_id": identity.system_id,
+            "timeline": identity.timeline,
+            "database": identity.database,
+            "slot": self.slot,
+            "publication": self.publication,
+        }
+        return Checkpoint(self._context.name, Phase.INTENT, source, Mark("", None, {}), "")
+
+    def _establish(self, identity: SystemIdentity, intent: Checkpoint) -> Checkpoint:
+        """Publication before slot: a slot decodes old log with the catalog of that time, and would not find the publication (P20)."""
+        known = intent.source
+        if known["system_id"] != identity.system_id or known["slot"] != self.slot:
+            raise PositionLost(
+                "the checkpoint was begun on another server or for another slot",
+                fault="another-server",
+                action="Restore CDC_SOURCE and CDC_POSTGRES_SLOT, or `cdc checkpoint reset`.",
+            )
+        publication = self._ensure_publication()
+        hit("postgres.publication-ready")
+        slot = self._slot_state()
+        if slot is not None and slot.lost:
+            self._open.query(f"SELECT pg_drop_replication_slot({self._open.literal(self.slot)})")
+            slot = None
+        position = slot.confirmed if slot is not None and slot.confirmed is not None else self._create_slot()
+        hit("postgres.slot-created")
+        source = {**known, "publication_oid": publication.oid, "publication": self.publication, "timeline": identity.timeline}
+        memory = dict(intent.mark.memory)
+        gaps = intent.gaps
+        if memory.get("gap"):
+            gaps = (*gaps[:-1], replace(gaps[-1], missing_to=format_lsn(position)))
+        return replace(intent, phase=Phase.STREAMING, source=source, mark=Mark(format_lsn(position), None, memory), gaps=gaps)
+
+    def _ensure_publication(self) -> PublicationState:
+        tables = parse_tables(self._open.query(TABLES_QUERY), self._context.selection)
+        found = self._publication_state()
+        if found is None:
+            publishable = [table for table in tables if table.publishable]
+            statement = create_publication(self.publication, publishable, self._open.server_version)
+            if "publication" not in self._settings.create:
+                raise _needs(f"publication {self.publication} does not exist, and CDC_POSTGRES_CREATE does not allow to make it", statement)
+            try:
+                self._open.query(statement)
+            except SettingsError as error:
+                raise _needs(f"publication {self.publication} does not exist and cannot be made: {error}", statement) from error
+            found = self._publication_state()
+            assert found is not None
+        elif "publication" in self._settings.create:
+            join_tables(self._open, self.publication, missing_tables(found, tables), self._warn_missing)
+        return found
+
+    def _warn_missing(self, statement: str) -> None:
+        if statement not in self._warned:
+            self._warned.add(statement)
+            self._log.warning("a selected table is not published", fault="table-not-published", action=f"Run: {statement};")
+
+    def _create_slot(self) -> int:
+        if "slot" not in self._settings.create:
+            raise _needs(
+                f"replication slot {self.slot} does not exist, and CDC_POSTGRES_CREATE does not allow to make it",
+                f"SELECT pg_create_logical_replication_slot('{self.slot}', 'pgoutput')",
+                " and then `cdc checkpoint adopt`",
+            )
+        rows = self._open.query(create_slot(self.slot), self._settings.slot_timeout, self._tell_blockers)
+        position = rows[0][1]
+        assert position
+        return parse_lsn(position)
+
+    def _tell_blockers(self) -> None:
+        """A slot's start waits for every transaction that runs (P33): say for which."""
+        with suppress(CdcError):
+            rows = self._catalog.query(BLOCKERS)
+            self._log.warning("the slot waits for running transactions", fault="slot-waits", action=f"End them: pid {rows[0][0] or 'unknown'}")
+
+    def _judge(self, identity: SystemIdentity, checkpoint: Checkpoint) -> Lost | None:
+        if checkpoint.source.get("slot") != self.slot:
+            return Lost("slot-renamed", f"the checkpoint belongs to slot {checkpoint.source.get('slot')}, CDC_POSTGRES_SLOT says {self.slot}", "unknown")
+        history: Mapping[int, int] = {}
+        if identity.timeline > checkpoint.source["timeline"]:
+            content = self._open.query(f"TIMELINE_HISTORY {identity.timeline}")[0][1]
+            history = parse_timeline_history(content or "")
+        publication = self._publication_state()
+        slot = self._slot_state()
+        lost = judge(
+            checkpoint.source, parse_lsn(checkpoint.mark.position), identity, slot, history, publication.oid if publication else None
+        )
+        if lost is None and publication is None:
+            raise SourceOutage(
+                f"publication {self.publication} does not exist any more",
+                fault="publication-missing",
+                action="Rows written without it are not published: make it again (`cdc setup`) and set CDC_ON_POSITION_LOST=accept-gap.",
+            )
+        if lost is None and slot is not None and slot.active_pid is not None:
+            raise self._slot_is_busy(f"PID {slot.active_pid}", slot.address)
+        return lost
+
+    def _slot_is_busy(self, owner: str, address: str) -> CdcError:
+        """Another reader, or our own walsender that has not noticed our death: time will tell which."""
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        setting = self._open.query("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
+        patience = max(float(setting or 0), SENDER_TIMEOUT) + BUSY_MARGIN
+        where = f"{owner} at {address or 'a local socket'}"
+        if now - self._busy_since > patience:
+            return AnotherInstance(
+                f"slot {self.slot} is active for {where}",
+                fault="slot-active",
+                action="One connector reads one slot: stop the other, or give this one its own CDC_NAME.",
+            )
+        return SourceOutage(f"slot {self.slot} is active for {where}", fault="slot-active", action=f"Waiting up to {patience:.0f} s for it to go.")
+
+    def _accept_gap(self, identity: SystemIdentity, checkpoint: Checkpoint, lost: Lost) -> Checkpoint:
+        """The gap is durable before anything is made anew, and published with the first batch."""
+        if self._context.on_position_lost != "accept-gap":
+            raise _position_lost(lost, checkpoint)
+        gap = Gap(checkpoint.mark.position, lost.missing_to, f"{lost.fault}: {lost.why}")
+        self._log.warning("gap accepted", fault=lost.fault, missing_from=gap.missing_from, missing_to=gap.missing_to)
+        source = {
+            "system_id": identity.system_id,
+            "timeline": identity.timeline,
+            "database": identity.database,
+            "slot": self.slot,
+            "publication": self.publication,
+        }
+        memory = {**checkpoint.mark.memory, "gap": True}
+        return replace(checkpoint, phase=Phase.INTENT, source=source, mark=Mark("", None, memory), gaps=(*checkpoint.gaps, gap))
+
+    def _on_this_timeline(self, identity: SystemIdentity, checkpoint: Checkpoint) -> Checkpoint:
+        if identity.timeline == checkpoint.source["timeline"]:
+            return checkpoint
+        self._log.warning("the server was promoted", fault="promotion", timeline=identity.timeline, before=checkpoint.source["timeline"])
+        return replace(checkpoint, source={**checkpoint.source, "timeline": identity.timeline})
+
+    def _begin(self, identity: SystemIdentity, checkpoint: Checkpoint) -> None:
+        connection, mark = self._open, checkpoint.mark
+        position = parse_lsn(mark.position)
+        name = self._context.name
+        fields = tuple((field, Constant(identity.database) if value is None else value) for field, value in LAYOUT_FIELDS)
+        self._layout = SourceLayout(f"{name}:{identity.system_id}", fields)
+        encoding = connection.query("SHOW server_encoding")[0][0]
+        text = text_reader(self._context.invalid_text) if encoding == "SQL_ASCII" else None
+        self._relations = Relations(mark.memory, self._context.selection, self._catalog, text)
+        self._decoder = Decoder(position, mark.memory.get("last_commit"))
+        self._began_at = self._position = position
+        self._unfinished = mark.unfinished
+        self._gap = checkpoint.gaps[-1] if mark.memory.get("gap") else None
+        self._frozen: tuple[object, dict[str, Any]] = (None, {})
+        self._last_commit_us = 0
+        connection.query(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}s'")
+        connection.send(start_replication(self.slot, position, self.publication, self._settings.messages and connection.server_version >= 140000))
+        try:
+            while connection.answer(10.0) is None:
+                pass
+        except SourceOutage as busy:
+            if busy.fault == "slot-active":
+                raise self._slot_is_busy("another process", "") from busy
+            raise
+        self._busy_since = None
+        self._stream = WalStream(
+            connection,
+            self._decoder,
+            self._define,
+            position,
+            status_interval=self._settings.status_interval,
+            silence_limit=self._settings.silence_limit,
+        )
+        self._watch = Watch(self._options, self._context.selection, self.publication, self.slot, self._settings, self._warn_missing)
+        hit("postgres.streaming")
+
+    # -- the turn -------------------------------------------------------------------------------------------------------
+
+    def read(self, max_bytes: int, timeout: float) -> Batch | None:
+        assert self._stream is not None
+        events: list[Event] = []
+        if self._gap is not None:
+            events.append(self._gap)
+            self._gap = None
+            timeout = 0.0
+        size = self._stream.read(events, max_bytes, timeout)
+        if not size and not events:
+            return None
+        transaction = self._decoder.transaction
+        if transaction is not None:
+            self._last_commit_us = transaction.commit_us
+        return Batch(events, self._mark(), size)
+
+    def _mark(self) -> Mark:
+        assert self._stream is not None
+        decoder = self._decoder
+        transaction = decoder.transaction
+        self._position = max(self._position, decoder.position, self._stream.progress)
+        tables = self._frozen[1] if transaction is not None and self._frozen[0] is transaction else self._relations.memory()
+        memory = {**tables, "last_commit": decoder.last_commit}
+        return Mark(format_lsn(self._position), self._progress_inside(), memory)
+
+    def _progress_inside(self) -> Unfinished | None:
+        """How much of the transaction under way was read; never less than the checkpoint knows to be durable."""
+        decoder, known = self._decoder, self._unfinished
+        transaction = decoder.transaction
+        if transaction is None or decoder.touched:
+            return known if decoder.position <= self._began_at else None
+        if known is not None and known.position == transaction.position:
+            return Unfinished(known.position, max(known.ordinal, decoder.ordinal), max(known.messages, decoder.messages))
+        return Unfinished(transaction.position, decoder.ordinal, decoder.messages)
+
+    def _define(self, told: RelationMessage | TypeMessage, events: list[Event]) -> None:
+        if isinstance(told, TypeMessage):
+            self._relations.name_type(told)
+            return
+        transaction = self._decoder.transaction
+        if self._frozen[0] is not transaction:
+            self._frozen = (transaction, self._relations.memory())
+        plan, new = self._relations.plan(told)
+        self._decoder.define(told.oid, plan)
+        if new is not None:
+            self._log.info("table version", table=new.qualified_name, version=new.version, columns=len(new.columns), keyed=bool(new.key))
+
+    def idle(self) -> None:
+        assert self._stream is not None and self._watch is not None
+        self._stream.feedback()
+        self._watch.look()
+
+    def confirm(self, mark: Mark) -> None:
+        assert self._stream is not None
+        self._stream.confirm(parse_lsn(mark.position))
+
+    def status(self) -> SourceStatus:
+        stream = self._stream
+        if stream is None:
+            return SourceStatus("", None, None, None, self._suppressed)
+        lag = max(0, stream.server_end - stream.confirmed)
+        behind = self._decoder.transaction is not None and stream.server_clock_us
+        from_epoch = stream.server_clock_us + 946_684_800_000_000
+        seconds = max(0.0, (from_epoch - self._last_commit_us) / 1e6) if behind else 0.0
+        retained = self._watch.retained if self._watch else None
+        return SourceStatus(format_lsn(stream.confirmed), lag, seconds, retained, self._suppressed + self._decoder.suppressed)
+
+    def disconnect(self) -> None:
+        if self._stream is not None:
+            self._suppressed += self._decoder.suppressed
+            self._stream = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def close(self) -> None:
+        self.disconnect()
+        self._catalog.close()
+
+
+def _position_lost(lost: Lost, checkpoint: Checkpoint) -> PositionLost:
+    missing = f"missing: from {checkpoint.mark.position} to {lost.missing_to}"
+    return PositionLost(f"{lost.why}; {missing}", fault=lost.fault, action=lost.action)
+
+
+def _needs(why: str, statement: str, then: str = "") -> SettingsError:
+    return SettingsError(why, fault="setup-needed", action=f"Run as an administrator: {statement};{then} (`cdc setup` prints all of it)")
+
+
+__all__ = ["PostgresSource", "quote_identifier"]

@@ -1,0 +1,3 @@
+"""What every test shares: the servers' fixtures."""
+
+pytest_plugins = ["tests.servers.plugin"]

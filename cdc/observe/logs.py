@@ -203,13 +203,13 @@ def _adopt_uncaught(log: FilteringBoundLogger) -> None:
     """Python's own printing shows messages and source lines: a row's value may stand in either."""
 
     def uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        log.error("uncaught exception", exc_info=error)
+        log.error("uncaught exception", exc_info=error, limited=False)
 
     def uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
-        log.error("uncaught exception in a thread", exc_info=told.exc_value)
+        log.error("uncaught exception in a thread", exc_info=told.exc_value, limited=False)
 
     def unraisable(told: sys.UnraisableHookArgs) -> None:
-        log.error("exception where none can be raised", exc_info=told.exc_value)
+        log.error("exception where none can be raised", exc_info=told.exc_value, limited=False)
 
     sys.excepthook = uncaught
     threading.excepthook = uncaught_in_thread

@@ -217,6 +217,8 @@ class LocalServer:
         """Start the program and wait until it answers; one that never does is not left running."""
         if self.running:
             raise ServerError(f"{self!r} runs already")
+        if self._process is not None:
+            self._process.kill()  # it died by itself or by a test's own hand: the warden must forget its number
         self._process = ServerProcess(command, self.folder, self._account)
         try:
             self._process.wait_ready(answers, seconds)

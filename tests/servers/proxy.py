@@ -66,8 +66,8 @@ class Flow:
             if not content:
                 target.shutdown(socket.SHUT_WR)
                 return
+            self.bytes += len(content)  # before, so that whoever has received a byte finds it counted
             await loop.sock_sendall(target, content)
-            self.bytes += len(content)
 
 
 class Proxy:
@@ -105,7 +105,7 @@ class Proxy:
         return self._accepted
 
     def bytes(self, direction: Direction) -> int:
-        """How many have reached the other side's socket since the proxy was made."""
+        """How many have been passed on since the proxy was made; held and delayed ones do not count yet."""
         return self._flows[direction].bytes
 
     def start(self) -> None:

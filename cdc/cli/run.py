@@ -10,8 +10,8 @@ from cdc.checkpoint.file import FileCheckpointStore
 from cdc.cli.options import add_env_file
 from cdc.encode.envelope import EncoderOptions, EnvelopeEncoder
 from cdc.errors import CdcError
-from cdc.observe.health import HealthServer
 from cdc.observe import logs
+from cdc.observe.health import HealthServer
 from cdc.pipeline.pump import Pump, PumpOptions
 from cdc.pipeline.report import Report
 from cdc.pipeline.stop import StopFlag
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return _run(settings)
     except CdcError as error:
-        log.error(str(error), fault=error.fault, action=error.action, exit_code=int(error.exit_code))
+        log.error(str(error), fault=error.fault, action=error.action, exit_code=int(error.exit_code), limited=False)
         return int(error.exit_code)
 
 
@@ -45,7 +45,9 @@ def _run(settings: Settings) -> int:
     if dead_letters:
         dead_letters.open()
     report = Report(engine.name)
-    options = PumpOptions(engine.name, settings.digest, engine.checkpoint_interval, engine.retry_limit, engine.shutdown_timeout)
+    options = PumpOptions(
+        engine.name, settings.digest, engine.checkpoint_interval, engine.retry_limit, engine.shutdown_timeout
+    )
     pump = Pump(
         settings.source.open(),
         lambda layout: EnvelopeEncoder(_encoder_options(settings), layout),
@@ -56,10 +58,15 @@ def _run(settings: Settings) -> int:
         stop,
         dead_letters,
     )
-    log.info("starting", snapshot="never: rows that exist already are not sent, only changes from now on", tables=_tables(settings))
+    log.info(
+        "starting",
+        snapshot="never: rows that exist already are not sent, only changes from now on",
+        tables=_tables(settings),
+    )
     server = HealthServer(engine.health_socket, report.health)
     store.acquire()
     try:
+        store.check_writable()
         server.open()
         gc.collect()
         gc.freeze()  # what was loaded at the start lives to the end: do not look at it again
@@ -87,4 +94,3 @@ def _encoder_options(settings: Settings) -> EncoderOptions:
         headers=engine.headers,
         halt_on_unchanged_key_change=engine.on_key_change_unchanged == "halt",
     )
-

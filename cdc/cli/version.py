@@ -7,7 +7,8 @@ import re
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
 
 from cdc import __version__
 from cdc.build import build_name, hot_modules
@@ -44,14 +45,8 @@ def drivers() -> Iterator[Finding]:
 
 
 def _packages_of(extra: str) -> Iterator[Finding]:
-    for requirement in _own_distribution().requires or ():
+    for requirement in requires("cdc-connector") or ():
         found = _REQUIREMENT.match(requirement)
         if found and found["extra"] == extra:
-            try:
+            with suppress(PackageNotFoundError):
                 yield Finding(Severity.OK, found["name"], version(found["name"]))
-            except PackageNotFoundError:
-                continue
-
-
-def _own_distribution() -> Distribution:
-    return distribution("cdc-connector")

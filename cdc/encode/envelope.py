@@ -8,6 +8,8 @@ numbers. A hot module: compiled where there is a compiler (see the sibling `.pxd
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from time import time_ns
 
 from orjson import dumps
@@ -17,8 +19,12 @@ from cdc.encode.json_rows import append_row, append_value, unchanged_names
 from cdc.encode.source_json import SourceTemplate
 from cdc.encode.topics import TopicNames, topic_name
 from cdc.errors import DataError
-from cdc.model.event import Change, Gap, LogicalMessage, Truncate
+from cdc.model.checkpoint import Unfinished
+from cdc.model.event import Change, Event, Gap, LogicalMessage, Transaction, Truncate
 from cdc.model.record import Record
+from cdc.model.row import Row
+from cdc.model.source_block import SourceLayout
+from cdc.model.types import TableVersion
 
 
 class TablePlan:
@@ -29,7 +35,7 @@ class TablePlan:
 
     __slots__ = ("forms", "key", "key_names", "keyless", "names", "schema_version", "source", "table", "topic")
 
-    def __init__(self, table, key, topic, source):
+    def __init__(self, table: TableVersion, key: tuple[int, ...], topic: str, source: SourceTemplate) -> None:
         self.table = table
         self.names = [b"," + dumps(column.name) + b":" for column in table.columns]
         self.forms = bytes(FORMS[column.type] for column in table.columns)
@@ -46,67 +52,53 @@ class TableScope:
 
     __slots__ = ("count", "fragments", "plan")
 
-    def __init__(self, plan, fragments):
+    def __init__(self, plan: TablePlan, fragments: tuple[bytes, ...]) -> None:
         self.plan = plan
         self.fragments = fragments
         self.count = 0
 
 
+@dataclass(frozen=True)
 class EncoderOptions:
-    """From the settings: what is emitted besides the change itself."""
+    """From the settings: what is emitted besides the change itself. Topics are templates; `keys` overrides a table's key columns."""
 
-    __slots__ = ("gap_topic", "halt_on_unchanged_key_change", "headers", "keys", "message_topic", "name", "tombstones", "topic", "truncate")
-
-    def __init__(
-        self,
-        *,
-        name,
-        topic="{name}.{schema}.{table}",
-        message_topic="{name}.message",
-        gap_topic="{name}.gap",
-        keys=None,
-        tombstones=True,
-        truncate="broadcast",
-        headers=(),
-        halt_on_unchanged_key_change=False,
-    ):
-        self.name = name
-        self.topic = topic
-        self.message_topic = message_topic
-        self.gap_topic = gap_topic
-        self.keys = keys or {}
-        self.tombstones = tombstones
-        self.truncate = truncate
-        self.headers = tuple(headers)
-        self.halt_on_unchanged_key_change = halt_on_unchanged_key_change
+    name: str
+    topic: str = "{name}.{schema}.{table}"
+    message_topic: str = "{name}.message"
+    gap_topic: str = "{name}.gap"
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    tombstones: bool = True
+    truncate: str = "broadcast"
+    headers: tuple[str, ...] = ()
+    halt_on_unchanged_key_change: bool = False
 
 
 class EnvelopeEncoder:
     """Implements the `Encoder` port. `suppressed` counts rows that a checkpoint inside their transaction had already."""
 
-    def __init__(self, options, layout):
+    def __init__(self, options: EncoderOptions, layout: SourceLayout) -> None:
         self.options = options
         self.layout = layout
         self.suppressed = 0
         self.incomplete = 0  # key changes whose new row lacks unchanged cells: the topic alone cannot rebuild it
         self._topics = TopicNames(options.name, options.topic)
-        self._plans = {}
+        self._plans: dict[TableVersion, TablePlan] = {}
         self._message_source = SourceTemplate(layout, options.name, None)
         self._id_prefix = b',"id":' + dumps(layout.event_source + ":")[:-1]
         self._headers = options.headers
         self._tombstones = options.tombstones
-        self._unfinished = None
+        self._unfinished: Unfinished | None = None
         self._times = b""
         self._forget()
 
-    def resume(self, unfinished):
+    def resume(self, unfinished: Unfinished | None) -> None:
         """Begin anew; rows and messages that `unfinished` counts are numbered and not encoded."""
         self._unfinished = unfinished
         self._forget()
 
-    def _forget(self):
-        self._transaction = None
-        self._scopes = {}
+    def _forget(self) -> None:
+        self._transaction: Transaction | None = None
+        self._scopes: dict[TableVersion, TableScope] = {}
         self._total = 0
         self._messages = 0
         self._skip_rows = 0
@@ -114,9 +106,9 @@ class EnvelopeEncoder:
         self._id = b""
         self._middle = b""
 
-    def encode(self, events):
+    def encode(self, events: Sequence[Event]) -> list[Record]:
         """Records of a batch, in order. A changed key gives three that stand together."""
-        records = []
+        records: list[Record] = []
         self._read_clock()
         for event in events:
             if type(event) is Change:
@@ -131,11 +123,11 @@ class EnvelopeEncoder:
                 raise TypeError(type(event).__name__)
         return records
 
-    def _read_clock(self):
+    def _read_clock(self) -> None:
         now = time_ns()
         self._times = b'","ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now // 1_000_000, now // 1000, now)
 
-    def _enter(self, transaction):
+    def _enter(self, transaction: Transaction) -> None:
         """A transaction begins for us: number its events from 1, and find out what of it is durable already."""
         self._transaction = transaction
         self._scopes = {}
@@ -144,11 +136,13 @@ class EnvelopeEncoder:
         self._id = self._id_prefix + transaction.position.encode() + b":"
         self._middle = b',"transaction":{"id":' + dumps(transaction.id) + b',"total_order":'
         unfinished, self._unfinished = self._unfinished, None
-        repeated = unfinished is not None and unfinished.position == transaction.position
-        self._skip_rows = unfinished.ordinal if repeated else 0
-        self._skip_messages = unfinished.messages if repeated else 0
+        if unfinished is not None and unfinished.position == transaction.position:
+            self._skip_rows = unfinished.ordinal
+            self._skip_messages = unfinished.messages
+        else:
+            self._skip_rows = self._skip_messages = 0
 
-    def _scope(self, table):
+    def _scope(self, table: TableVersion) -> TableScope:
         plan = self._plans.get(table)
         if plan is None:
             plan = self._plans[table] = self._make_plan(table)
@@ -158,14 +152,14 @@ class EnvelopeEncoder:
                 scope.count = max(scope.count, known.count)
         return scope
 
-    def _make_plan(self, table):
+    def _make_plan(self, table: TableVersion) -> TablePlan:
         chosen = self.options.keys.get(table.qualified_name)
         key = table.key
         if chosen is not None:
             key = tuple(_index(table, name) for name in chosen)
         return TablePlan(table, key, self._topics.of(table), SourceTemplate(self.layout, self.options.name, table))
 
-    def _change(self, event, records):
+    def _change(self, event: Change, records: list[Record]) -> None:
         transaction = event.transaction
         if transaction is not self._transaction:
             self._enter(transaction)
@@ -182,7 +176,7 @@ class EnvelopeEncoder:
             key = self._key(plan, before if op == "d" else after)
             if op == "u" and before is not None:
                 old_key = self._key_or_none(plan, before)
-        if old_key is not None and old_key != key:
+        if old_key is not None and key is not None and old_key != key:
             self._key_change(event, scope, old_key, key, records)
             return
         self._total += 1
@@ -196,7 +190,7 @@ class EnvelopeEncoder:
         if op == "d" and self._tombstones and key is not None:
             records.append(Record(plan.topic, key, None, key, headers))
 
-    def _key_change(self, event, scope, old_key, key, records):
+    def _key_change(self, event: Change, scope: TableScope, old_key: bytes, key: bytes, records: list[Record]) -> None:
         """Delete under the old key, its tombstone, create under the new: one unit, in this order."""
         plan = scope.plan
         skip = event.ordinal < self._skip_rows
@@ -214,7 +208,7 @@ class EnvelopeEncoder:
         scope.count += 1
         if skip:
             return
-        if unchanged_names(event.after, plan.names):
+        if event.after is not None and unchanged_names(event.after, plan.names):
             self.incomplete += 1
             if self.options.halt_on_unchanged_key_change:
                 raise DataError(
@@ -226,7 +220,9 @@ class EnvelopeEncoder:
         headers = self._make_headers(event, "c", plan, b":c") if self._headers else None
         records.append(Record(plan.topic, key, value, key, headers))
 
-    def _envelope(self, event, scope, op, before, after, suffix):
+    def _envelope(
+        self, event: Change | Truncate, scope: TableScope, op: str, before: Row | None, after: Row | None, suffix: bytes
+    ) -> bytes:
         plan = scope.plan
         fragments = scope.fragments
         out = bytearray(b'{"before":')
@@ -257,13 +253,13 @@ class EnvelopeEncoder:
         out += b"%d" % event.ordinal
         out += suffix
         out += b'","v":1'
-        if unchanged:
+        if unchanged and after is not None:
             out += b',"unchanged":[' + unchanged_names(after, plan.names) + b"]"
         out.append(0x7D)
         return bytes(out)
 
-    def _key(self, plan, row):
-        key = self._key_or_none(plan, row)
+    def _key(self, plan: TablePlan, row: Row | None) -> bytes:
+        key = None if row is None else self._key_or_none(plan, row)
         if key is None:
             raise DataError(
                 f"table {plan.table.qualified_name}: the log did not carry the whole key of a row",
@@ -272,7 +268,7 @@ class EnvelopeEncoder:
             )
         return key
 
-    def _key_or_none(self, plan, row):
+    def _key_or_none(self, plan: TablePlan, row: Row) -> bytes | None:
         """The key's JSON object; None where the row does not carry all of it."""
         data = row.data
         at = row.start
@@ -300,7 +296,9 @@ class EnvelopeEncoder:
         out.append(0x7D)
         return bytes(out)
 
-    def _make_headers(self, event, op, plan, suffix):
+    def _make_headers(
+        self, event: Change | Truncate, op: str, plan: TablePlan, suffix: bytes
+    ) -> list[tuple[str, bytes]]:
         event_id = self._id[7:] + b"%d" % event.ordinal + suffix
         known = {
             "id": ("cdc-id", event_id),
@@ -312,7 +310,7 @@ class EnvelopeEncoder:
         }
         return [known[name] for name in self._headers]
 
-    def _truncate(self, event, records):
+    def _truncate(self, event: Truncate, records: list[Record]) -> None:
         if event.transaction is not self._transaction:
             self._enter(event.transaction)
         scope = self._scopes.get(event.table)
@@ -330,7 +328,7 @@ class EnvelopeEncoder:
         headers = self._make_headers(event, "t", plan, b"") if self._headers else None
         records.append(Record(plan.topic, None, value, plan.keyless, headers, self.options.truncate == "broadcast"))
 
-    def _logical_message(self, event, records):
+    def _logical_message(self, event: LogicalMessage, records: list[Record]) -> None:
         transaction = event.transaction
         numbered = b"null"
         if transaction is not None:
@@ -351,14 +349,16 @@ class EnvelopeEncoder:
         key = dumps({"prefix": event.prefix})
         records.append(Record(topic, key, value, key))
 
-    def _gap(self, event):
+    def _gap(self, event: Gap) -> Record:
         topic = topic_name(self.options.gap_topic, name=self.options.name)
         id = self._id_prefix[6:] + b"g:" + event.missing_from.encode() + b'"'
         gap = dumps({"from": event.missing_from, "to": event.missing_to, "reason": event.reason})
-        return Record(topic, None, b'{"op":"gap' + self._times + b',"gap":' + gap + b',"id":' + id + b',"v":1}', topic.encode())
+        return Record(
+            topic, None, b'{"op":"gap' + self._times + b',"gap":' + gap + b',"id":' + id + b',"v":1}', topic.encode()
+        )
 
 
-def _index(table, name):
+def _index(table: TableVersion, name: str) -> int:
     for i, column in enumerate(table.columns):
         if column.name == name:
             return i

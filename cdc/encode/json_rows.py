@@ -11,6 +11,8 @@ from binascii import b2a_base64
 
 from orjson import dumps
 
+from cdc.model.row import Row
+
 RAW = 0  # already JSON: integers, booleans, arrays, objects
 PLAIN = 1  # quoted, nothing in it needs escaping: decimals, times, uuid, bits
 ESCAPED = 2  # quoted and escaped: text
@@ -18,7 +20,7 @@ BASE64 = 3  # quoted base64 of raw bytes
 FLOAT = 4  # raw, but NaN and the infinities quoted
 
 
-def append_row(out, row, names, forms):
+def append_row(out: bytearray, row: Row, names: list[bytes], forms: bytes) -> int:
     """Append a row as a JSON object without its unchanged cells; returns how many there were.
 
     `names[i]` is `,"name":` with the name escaped; `forms` has one byte a column.
@@ -48,7 +50,7 @@ def append_row(out, row, names, forms):
     return unchanged
 
 
-def append_value(out, data, start, end, form):
+def append_value(out: bytearray, data: bytes, start: int, end: int, form: int) -> None:
     """Append one canonical value in its form."""
     if form == 2:
         out.append(0x22)
@@ -72,7 +74,7 @@ def append_value(out, data, start, end, form):
         out += data[start:end]
 
 
-def append_escaped(out, data, start, end):
+def append_escaped(out: bytearray, data: bytes, start: int, end: int) -> None:
     """Append UTF-8 text with `"`, `\\` and control characters escaped, without its quotes."""
     text = data[start:end]
     if is_plain(text):
@@ -81,12 +83,12 @@ def append_escaped(out, data, start, end):
         out += dumps(text.decode("utf-8"))[1:-1]
 
 
-def is_plain(text):
+def is_plain(text: bytes) -> bool:
     """Whether a JSON string can hold these bytes as they are."""
     return text.translate(None, _SPECIAL) == text
 
 
-def unchanged_names(row, names):
+def unchanged_names(row: Row, names: list[bytes]) -> bytes:
     """The JSON names (without comma and colon) of the cells that the log did not carry, as the inside of an array."""
     found = []
     data = row.data

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ITEM = re.compile(r'\s*(?P<exclude>!)?\s*(?P<schema>"(?:[^"]|"")+"|[^".,\s]+)\.(?P<table>"(?:[^"]|"")+"|[^".,\s]+)\s*(?:,|$)')
+_ITEM = re.compile(
+    r'\s*(?P<exclude>!)?\s*(?P<schema>"(?:[^"]|"")+"|[^".,\s]+)\.(?P<table>"(?:[^"]|"")+"|[^".,\s]+)\s*(?:,|$)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,14 @@ def parse_selection(text: str) -> TableSelection:
     while at < len(text):
         found = _ITEM.match(text, at)
         if not found:
-            raise ValueError(f"cannot read {text[at:]!r}: expected schema.table, with names in double quotes where they hold dots or blanks")
+            raise ValueError(
+                f"cannot read {text[at:]!r}: expected schema.table, with names in double quotes where they hold dots or blanks"
+            )
         schema, table = found["schema"], found["table"]
         literal = None if _has_wildcard(schema) or _has_wildcard(table) else (_unquote(schema), _unquote(table))
-        patterns.append(TablePattern(found[0].strip(" ,"), bool(found["exclude"]), _compile(schema), _compile(table), literal))
+        patterns.append(
+            TablePattern(found[0].strip(" ,"), bool(found["exclude"]), _compile(schema), _compile(table), literal)
+        )
         at = found.end()
     if not any(not p.exclude for p in patterns):
         raise ValueError("no table is included: name at least one, for instance public.*")

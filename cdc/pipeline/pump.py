@@ -11,15 +11,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cdc.errors import CdcError, CheckpointUnwritable, DataError, DeliveryGap, RecordRefused, SettingsError, SinkOutage, SourceOutage
+from cdc.errors import (
+    CdcError,
+    CheckpointUnwritable,
+    DataError,
+    DeliveryGap,
+    RecordRefused,
+    SettingsError,
+    SinkOutage,
+    SourceOutage,
+)
 from cdc.failpoints import hit, sabotaged
 from cdc.model.checkpoint import Checkpoint, Mark, Phase
 from cdc.model.record import Record
 from cdc.model.source_block import SourceLayout
 from cdc.pipeline.ledger import BatchTicket, Ledger
+from cdc.pipeline.report import Report
 from cdc.pipeline.stop import StopFlag
 from cdc.ports import CheckpointStore, Encoder, Sink, Source
-from cdc.pipeline.report import Report
 from cdc.recovery.dead_letters import DeadLetters, event_id
 from cdc.recovery.retry import GivenUp, no_progress, until_it_works
 
@@ -72,12 +81,14 @@ class Pump:
         self._last_ack = 0.0
         self._outage_since: float | None = None
         self._drop_one = False
+        self._loaded: Checkpoint | None = None
+        self._checkpoint: Checkpoint
 
     def run(self) -> None:
         """Returns after a drain; raises what ends the process otherwise. Whatever happens, nothing is sent after it returns."""
         self._store.acquire()
         try:
-            self._checkpoint = self._load()
+            self._loaded = self._load()
             self._sink.open()
             self._start()
             while not self._stop.requested:
@@ -86,7 +97,7 @@ class Pump:
         except GivenUp:
             self._report.state("stopped")
         except DataError:
-            self._advance(now=True)
+            self._save_what_is_safe()
             raise
         finally:
             self._sink.close()
@@ -99,13 +110,15 @@ class Pump:
         found = self._store.load()
         if found and found.settings_digest != self._options.settings_digest:
             self._report.say("settings changed since the checkpoint", fault="settings-changed")
-            found = replace(found, mark=replace(found.mark, unfinished=None), settings_digest=self._options.settings_digest)
+            found = replace(
+                found, mark=replace(found.mark, unfinished=None), settings_digest=self._options.settings_digest
+            )
         return found
 
     def _start(self) -> None:
         self._report.state("connecting")
-        started = self._patiently(lambda: self._source.start(self._checkpoint, self._save))
-        self._checkpoint = self._stamp(started, 0)
+        started = self._patiently(lambda: self._source.start(self._loaded, self._save))
+        self._loaded = self._checkpoint = self._stamp(started, 0)
         self._encoder = self._make_encoder(self._source.layout)
         self._encoder.resume(self._checkpoint.mark.unfinished)
         self._began()
@@ -122,11 +135,11 @@ class Pump:
             self._store.save(checkpoint)
         except CheckpointUnwritable as trouble:
             raise SettingsError(f"CDC_CHECKPOINT: {trouble}", fault=trouble.fault, action=trouble.action) from trouble
-        self._checkpoint = checkpoint
+        self._loaded = checkpoint
 
     def _stamp(self, checkpoint: Checkpoint, step: int) -> Checkpoint:
         """What the engine knows and a source does not: the settings' digest, and how many generations there were."""
-        generation = self._checkpoint.generation if self._checkpoint else 0
+        generation = self._loaded.generation if self._loaded else 0
         return replace(checkpoint, settings_digest=self._options.settings_digest, generation=generation + step)
 
     def _patiently(self, attempt: Callable[[], Checkpoint]) -> Checkpoint:
@@ -215,6 +228,11 @@ class Pump:
         self._dead_letters.write(record, str(refusal), event_id(record))
         self._report.buried(refusal)
 
+    def _save_what_is_safe(self) -> None:
+        """Before a halt on data: what was acknowledged need not come again."""
+        with suppress(CdcError):
+            self._advance(now=True)
+
     # -- the one place where a position moves ------------------------------------------------------------------------------
 
     def _advance(self, *, now: bool = False) -> None:
@@ -236,7 +254,8 @@ class Pump:
         except CheckpointUnwritable as trouble:
             self._report.outage(trouble)
             return
-        self._checkpoint, self._safe = moved, None
+        self._loaded = self._checkpoint = moved
+        self._safe = None
         self._report.saved(moved)
         hit("pump.before-confirm")
         self._source.confirm(moved.mark)

@@ -98,6 +98,7 @@ class Report:
         snapshot = self.health.snapshot
         self._log.info(
             "lag",
+            limited=False,
             position=snapshot.position,
             lag_bytes=snapshot.lag_bytes,
             lag_seconds=snapshot.lag_seconds,
@@ -131,4 +132,6 @@ class Report:
 
 def _room(error: CdcError) -> str:
     """Which of the three can heal it: each has one trouble at a time."""
-    return {"SinkOutage": "sink", "DeliveryGap": "delivery", "CheckpointUnwritable": "checkpoint"}.get(type(error).__name__, "source")
+    return {"SinkOutage": "sink", "DeliveryGap": "delivery", "CheckpointUnwritable": "checkpoint"}.get(
+        type(error).__name__, "source"
+    )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from tenacity import RetryCallState, RetryError, Retrying, retry_if_exception_type, stop_after_delay, stop_never, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_random_exponential,
+)
 
 from cdc.errors import CdcError, NoProgress, SourceOutage
 
@@ -19,7 +27,12 @@ class GivenUp(Exception):
 
 
 def until_it_works(
-    attempt: Callable[[], T], *, limit: float, told: Callable[[CdcError], None], sleep: Callable[[float], None], stopped: Callable[[], bool]
+    attempt: Callable[[], T],
+    *,
+    limit: float,
+    told: Callable[[CdcError], None],
+    sleep: Callable[[float], None],
+    stopped: Callable[[], bool],
 ) -> T:
     """Call `attempt` until it does not raise SourceOutage.
 

@@ -82,6 +82,7 @@ class _Loader:
         for connector in chosen:
             declared |= {v.name: v for v in variables_of(connector.settings, connector_prefix(connector.name))}
         self._drop_service_links(declared)
+        self._refuse_plugins()
         self._read_secret_files(declared, chosen)
         self._refuse_unknown(declared, chosen)
         engine = self._validate_engine(engine_variables)
@@ -109,6 +110,11 @@ class _Loader:
 
     def _drop_service_links(self, declared: Mapping[str, Variable]) -> None:
         for name in [n for n, v in self._values.items() if n not in declared and is_service_link(n, v)]:
+            del self._values[name]
+
+    def _refuse_plugins(self) -> None:
+        for name in [n for n in self._values if n.endswith("_PLUGIN_LIBRARY_PATHS")]:
+            self._problems.append(f"{name}: is refused, for it loads foreign code into this process")
             del self._values[name]
 
     def _read_secret_files(self, declared: Mapping[str, Variable], chosen: list[Connector]) -> None:
@@ -216,7 +222,9 @@ class _Loader:
             if wrong := check_topic_length(template, engine.name):
                 self._problems.append(f"{variable}: {wrong}")
         for table in engine.keys:
-            if not engine.tables.matches(*table.split(".", 1)):
+            # A name may hold dots itself.
+            dots = [at for at, character in enumerate(table) if character == "."]
+            if not any(engine.tables.matches(table[:dot], table[dot + 1 :]) for dot in dots):
                 self._problems.append(
                     f"CDC_KEYS: names {table}, which CDC_TABLES does not select; expected a captured table"
                 )
@@ -253,10 +261,14 @@ def _digest(engine: EngineSettings, source: BaseModel | None, sink: BaseModel | 
     delivered["tables"] = [pattern.text for pattern in engine.tables.patterns]
     delivered["keys"] = sorted(engine.keys.items())
     delivered["urls"] = [engine.source.target(), engine.sink.target()]
-    delivered["connectors"] = [_without_secrets(settings) for settings in (source, sink)]
+    delivered["connectors"] = [_delivering(settings) for settings in (source, sink)]
     return hashlib.sha256(json.dumps(delivered, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _without_secrets(settings: BaseModel | None) -> dict[str, Any]:
-    values = settings.model_dump() if settings else {}
+def _delivering(settings: BaseModel | None) -> dict[str, Any]:
+    """A connector takes a field out with `json_schema_extra={"digest": False}`: intervals, time-outs, sizes of buffers."""
+    if settings is None:
+        return {}
+    apart = {n for n, f in type(settings).model_fields.items() if (f.json_schema_extra or {}) == {"digest": False}}
+    values = settings.model_dump(exclude=apart)
     return {name: value for name, value in values.items() if not isinstance(value, SecretStr)}

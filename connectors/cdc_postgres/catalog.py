@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc.model.selection import TableSelection
-from cdc_postgres.connection import Connection, ConnectionOptions, Rows, quote_identifier
+from cdc_postgres.connection import Connection, ConnectionOptions
+from cdc_postgres.sql import Rows, quote_identifier
 from cdc_postgres.types import CATALOG_QUERY, TypeInfo, parse_catalog_rows
 
 _PRIMARY_KEY = (
@@ -71,7 +72,22 @@ TABLES_QUERY = _TABLES
 def parse_tables(rows: Rows, selection: TableSelection) -> list[TableState]:
     """The selected tables; a partition only where its root is not selected too."""
     found = []
-    for schema, name, kind, persistence, identity, owned, keyed, readable, partition, root_schema, root, generated, toast, index in rows:
+    for (
+        schema,
+        name,
+        kind,
+        persistence,
+        identity,
+        owned,
+        keyed,
+        readable,
+        partition,
+        root_schema,
+        root,
+        generated,
+        toast,
+        index,
+    ) in rows:
         assert schema and name and kind and persistence and identity
         if not selection.matches(schema, name):
             continue
@@ -106,7 +122,11 @@ class Catalog:
 
     def types(self, oids: Sequence[int]) -> dict[int, TypeInfo]:
         listed = "ARRAY[" + ",".join(str(int(oid)) for oid in oids) + "]::oid[]"
-        return parse_catalog_rows(self.query(CATALOG_QUERY.replace("$1", listed)))
+        return parse_catalog_rows(self._complete(CATALOG_QUERY.replace("$1", listed)))
+
+    def _complete(self, sql: str) -> list[tuple[str, ...]]:
+        """Rows of a query that yields no NULL."""
+        return [tuple(value or "" for value in row) for row in self.query(sql)]
 
     def close(self) -> None:
         if self._connection is not None:

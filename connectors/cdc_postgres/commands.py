@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from cdc_postgres.connection import Rows, quote_identifier
 from cdc_postgres.lsn import format_lsn, parse_lsn
+from cdc_postgres.sql import Rows, quote_identifier
 
 _STATUS = struct.Struct(">cQQQqB")
 EPOCH_SHIFT = 946_684_800_000_000

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from cdc.errors import CdcError, SettingsError
 from cdc_postgres.faults import translate
+from cdc_postgres.sql import Rows
 
 CONNECT_TIMEOUT = 10  # seconds
 STATEMENT_TIMEOUT = 60.0
@@ -89,9 +90,6 @@ def is_local(host: str) -> bool:
         return False
 
 
-Rows = list[tuple[str | None, ...]]
-
-
 class Connection:
     """Raises what `faults.translate` makes of a driver's error."""
 
@@ -113,11 +111,12 @@ class Connection:
     def literal(self, text: str) -> str:
         return bytes(pq.Escaping(self.pgconn).escape_literal(text.encode())).decode()
 
-    def identifier(self, name: str) -> str:
-        return quote_identifier(name)
-
     def query(
-        self, sql: str, timeout: float = STATEMENT_TIMEOUT, waiting: Callable[[], None] | None = None, patience: float = 10.0
+        self,
+        sql: str,
+        timeout: float = STATEMENT_TIMEOUT,
+        waiting: Callable[[], None] | None = None,
+        patience: float = 10.0,
     ) -> Rows:
         """Run one simple query and return the rows of its last result as text.
 
@@ -162,7 +161,8 @@ class Connection:
                 failure = failure or failed(result)
             elif result.status == pq.ExecStatus.TUPLES_OK:
                 rows = [
-                    tuple(_text(result.get_value(row, column)) for column in range(result.nfields)) for row in range(result.ntuples)
+                    tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
+                    for row in range(result.ntuples)
                 ]
         if failure:
             raise failure
@@ -177,13 +177,6 @@ def failed(result: pq.abc.PGresult) -> CdcError:
     state = result.error_field(pq.DiagnosticField.SQLSTATE) or b""
     message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
     return translate(state.decode(), message.decode("utf-8", "replace"))
-
-
-def quote_identifier(name: str) -> str:
-    """Always quoted, so that no name means anything but itself (manual: "Identifiers and Key Words")."""
-    if "\0" in name:
-        raise SettingsError("a name holds a null character")
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _text(value: bytes | None) -> str | None:

@@ -30,7 +30,12 @@ class Lost:
 
 
 def judge(
-    known: Mapping[str, Any], position: int, now: SystemIdentity, slot: SlotState | None, history: Mapping[int, int], publication_oid: int | None
+    known: Mapping[str, Any],
+    position: int,
+    now: SystemIdentity,
+    slot: SlotState | None,
+    history: Mapping[int, int],
+    publication_oid: int | None,
 ) -> Lost | None:
     """None when streaming may begin at `position`.
 
@@ -45,7 +50,9 @@ def judge(
     )
 
 
-def _same_server(known: Mapping[str, Any], position: int, now: SystemIdentity, history: Mapping[int, int]) -> Lost | None:
+def _same_server(
+    known: Mapping[str, Any], position: int, now: SystemIdentity, history: Mapping[int, int]
+) -> Lost | None:
     if now.system_id != known["system_id"]:
         return Lost(
             "another-server",
@@ -53,9 +60,15 @@ def _same_server(known: Mapping[str, Any], position: int, now: SystemIdentity, h
             "unknown",
         )
     if now.database != known["database"]:
-        return Lost("another-database", f"the database is {now.database!r}, the checkpoint's {known['database']!r}", "unknown")
+        return Lost(
+            "another-database", f"the database is {now.database!r}, the checkpoint's {known['database']!r}", "unknown"
+        )
     if now.timeline < known["timeline"]:
-        return Lost("timeline-went-back", f"the server is on timeline {now.timeline}, the checkpoint on {known['timeline']}", "unknown")
+        return Lost(
+            "timeline-went-back",
+            f"the server is on timeline {now.timeline}, the checkpoint on {known['timeline']}",
+            "unknown",
+        )
     fork = history.get(known["timeline"])
     if now.timeline > known["timeline"] and (fork is None or fork < position):
         at = "at an unknown place" if fork is None else f"at {format_lsn(fork)}"
@@ -80,12 +93,24 @@ def _same_publication(known: Mapping[str, Any], oid: int | None) -> Lost | None:
 
 def _usable_slot(known: Mapping[str, Any], slot: SlotState | None) -> Lost | None:
     if slot is None:
-        return Lost("slot-missing", f"replication slot {known['slot']} does not exist any more, though the checkpoint needs it", "unknown")
+        return Lost(
+            "slot-missing",
+            f"replication slot {known['slot']} does not exist any more, though the checkpoint needs it",
+            "unknown",
+        )
     if slot.plugin != "pgoutput" or slot.database != known["database"]:
-        return Lost("slot-foreign", f"slot {known['slot']} belongs to plugin {slot.plugin}, database {slot.database}: not ours", "unknown")
+        return Lost(
+            "slot-foreign",
+            f"slot {known['slot']} belongs to plugin {slot.plugin}, database {slot.database}: not ours",
+            "unknown",
+        )
     if slot.lost:
         why = f" ({slot.reason})" if slot.reason else ""
-        return Lost("slot-invalidated", f"the server has invalidated slot {known['slot']}{why}: it removed log that was still needed", "unknown")
+        return Lost(
+            "slot-invalidated",
+            f"the server has invalidated slot {known['slot']}{why}: it removed log that was still needed",
+            "unknown",
+        )
     return None
 
 

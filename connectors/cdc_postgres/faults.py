@@ -15,12 +15,20 @@ _TLS_OFF: Final = "Turn on TLS on the server, or accept plain text with CDC_SOUR
 
 BY_SQLSTATE: Final[dict[str, Fault]] = {
     "28P01": Fault("wrong-password", False, "Correct CDC_SOURCE_PASSWORD (or its _FILE) for the user in CDC_SOURCE."),
-    "28000": Fault("login-refused", False, "Allow the user in pg_hba.conf, for the database and for replication, and give it LOGIN and REPLICATION."),
+    "28000": Fault(
+        "login-refused",
+        False,
+        "Allow the user in pg_hba.conf, for the database and for replication, and give it LOGIN and REPLICATION.",
+    ),
     "3D000": Fault("database-missing", False, "Correct the database's name in CDC_SOURCE."),
     "42501": Fault("privilege-missing", False, "Give the role what `cdc setup` prints."),
     "42704": Fault("object-missing", False, "Run `cdc check`: it names what is missing and the SQL that makes it."),
     "58P01": Fault("file-missing-on-server", True, _WAIT),
-    "55006": Fault("slot-active", True, "Stop the other process that reads the slot, or wait until the server notices that it is gone."),
+    "55006": Fault(
+        "slot-active",
+        True,
+        "Stop the other process that reads the slot, or wait until the server notices that it is gone.",
+    ),
     "55000": Fault("slot-unusable", False, "Run `cdc check`: it names the slot's state and what to do."),
     "53300": Fault("too-many-connections", True, "Raise max_wal_senders or max_connections, or end idle sessions."),
     "53400": Fault("too-many-slots", False, "Raise max_replication_slots, or drop an unused slot."),
@@ -29,7 +37,11 @@ BY_SQLSTATE: Final[dict[str, Fault]] = {
     "57P03": Fault("server-starting", True, _WAIT),
     "57P04": Fault("database-dropped", False, "Correct CDC_SOURCE: the database is gone."),
     "57014": Fault("query-cancelled", True, _WAIT),
-    "0A000": Fault("not-supported", False, "Read the message: the server's version or settings do not allow it (wal_level=logical is needed)."),
+    "0A000": Fault(
+        "not-supported",
+        False,
+        "Read the message: the server's version or settings do not allow it (wal_level=logical is needed).",
+    ),
     "22021": Fault("invalid-encoding", False, "The database holds text that is not UTF-8: see CDC_INVALID_TEXT."),
 }
 _BY_CLASS: Final[dict[str, Fault]] = {
@@ -43,7 +55,14 @@ _BY_CLASS: Final[dict[str, Fault]] = {
 # For errors of libpq itself, which carry no SQLSTATE.
 _BY_TEXT: Final[tuple[tuple[str, Fault], ...]] = (
     ("does not support SSL", Fault("server-speaks-plain-text", False, _TLS_OFF)),
-    ("certificate verify failed", Fault("certificate-not-trusted", False, "Name the CA's file in CDC_SOURCE_TLS_CA, or use the name in the certificate.")),
+    (
+        "certificate verify failed",
+        Fault(
+            "certificate-not-trusted",
+            False,
+            "Name the CA's file in CDC_SOURCE_TLS_CA, or use the name in the certificate.",
+        ),
+    ),
     ("does not match host name", Fault("certificate-name-mismatch", False, "Connect by the name in the certificate.")),
     ("root certificate file", Fault("ca-file-unreadable", False, "Name a readable CA bundle in CDC_SOURCE_TLS_CA.")),
     ("password authentication failed", BY_SQLSTATE["28P01"]),
@@ -53,7 +72,10 @@ _BY_TEXT: Final[tuple[tuple[str, Fault], ...]] = (
     ("permission denied to start WAL sender", BY_SQLSTATE["28000"]),
     ("is not permitted to log in", BY_SQLSTATE["28000"]),
     ("too many clients", BY_SQLSTATE["53300"]),
-    ("could not translate host name", Fault("host-unknown", True, "Correct the host in CDC_SOURCE, or wait for the name service.")),
+    (
+        "could not translate host name",
+        Fault("host-unknown", True, "Correct the host in CDC_SOURCE, or wait for the name service."),
+    ),
 )
 _UNREACHABLE: Final = Fault("source-unreachable", True, "Start the server, or correct host and port in CDC_SOURCE.")
 _ROLE_MISSING: Final = ("role ", " does not exist")

@@ -10,12 +10,14 @@ A hot module: compiled where there is a compiler (see the sibling `.pxd`), and t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc.errors import DataError, MalformedMessage
-from cdc.model.event import Change, LogicalMessage, Transaction, Truncate
+from cdc.model.event import Change, Event, LogicalMessage, Transaction, Truncate
 from cdc.model.row import UNCHANGED, Row, pack_row
-from cdc_postgres.types.misfit import Misfit
+from cdc.model.types import TableVersion
+from cdc_postgres.types.misfit import Misfit, Reader
 
 HEADER = 25  # XLogData: 'w', Int64 start of the WAL data, Int64 current end, Int64 send time
 EPOCH_SHIFT = 946_684_800_000_000  # microseconds between 1970 and 2000, where the server's clock begins
@@ -51,7 +53,7 @@ class RelationMessage:
     schema: str
     name: str
     identity: str
-    columns: tuple
+    columns: tuple[RelationColumn, ...]
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class RelationPlan:
 
     __slots__ = ("count", "plain", "readers", "table")
 
-    def __init__(self, table, readers, count):
+    def __init__(self, table: TableVersion | None, readers: Sequence[Reader | None], count: int) -> None:
         self.table = table
         self.readers = readers
         self.count = count
@@ -86,11 +88,22 @@ class Decoder:
     counted in `suppressed` and give no event: the checkpoint has them already.
     """
 
-    __slots__ = ("commits", "last_commit", "messages", "ordinal", "plans", "position", "skip_below", "suppressed", "touched", "transaction")
+    __slots__ = (
+        "commits",
+        "last_commit",
+        "messages",
+        "ordinal",
+        "plans",
+        "position",
+        "skip_below",
+        "suppressed",
+        "touched",
+        "transaction",
+    )
 
-    def __init__(self, skip_below, last_commit):
-        self.plans = {}
-        self.transaction = None
+    def __init__(self, skip_below: int, last_commit: int | None) -> None:
+        self.plans: dict[int, RelationPlan] = {}
+        self.transaction: Transaction | None = None
         self.ordinal = 0
         self.messages = 0
         self.position = 0
@@ -100,11 +113,11 @@ class Decoder:
         self.commits = 0
         self.touched = False
 
-    def define(self, oid, plan):
+    def define(self, oid: int, plan: RelationPlan) -> None:
         """Answer to a Relation message."""
         self.plans[oid] = plan
 
-    def decode(self, data, events):
+    def decode(self, data: bytes, events: list[Event]) -> RelationMessage | TypeMessage | None:
         """Decode one XLogData message (with its 25-byte header) and append what it means to `events`.
 
         Returns None, or the RelationMessage or TypeMessage that the caller must deal with before the next message.
@@ -120,9 +133,9 @@ class Decoder:
         elif kind == 0x44:
             self._delete(data, size, events)
         elif kind == 0x42:
-            self._begin(data, size)
+            self._begin(data)
         elif kind == 0x43:
-            self._commit(data, size)
+            self._commit(data)
         elif kind == 0x52:
             return parse_relation(data)
         elif kind == 0x59:
@@ -130,14 +143,14 @@ class Decoder:
         elif kind == 0x54:
             self._truncate(data, size, events)
         elif kind == 0x4D:
-            self._message(data, size, events)
+            self._message(data, events)
         elif kind == 0x4F:
             self._origin(data)
         else:
             raise MalformedMessage("XLogData", "message type", HEADER, f"0x{kind:02x} is not a message of protocol 1")
         return None
 
-    def _begin(self, data, size):
+    def _begin(self, data: bytes) -> None:
         _exact("Begin", data, 46)
         if self.transaction is not None:
             raise MalformedMessage("Begin", "message type", HEADER, "the last transaction has not ended")
@@ -151,10 +164,10 @@ class Decoder:
         self.touched = final < self.skip_below
         self.commits = final
 
-    def _commit(self, data, size):
+    def _commit(self, data: bytes) -> None:
         _exact("Commit", data, 51)
         if self.transaction is None:
-            raise MalformedMessage("Commit", "message type", HEADER, "no transaction has begun")
+            raise outside("Commit")
         if u64(data, 27) != self.commits:
             raise MalformedMessage("Commit", "commit LSN", 27, "is not the final LSN of Begin")
         self.position = u64(data, 35)
@@ -165,26 +178,27 @@ class Decoder:
         self.messages = 0
         self.touched = False
 
-    def _origin(self, data):
+    def _origin(self, data: bytes) -> None:
         at = HEADER + 1
         _need("Origin", "LSN", data, at, 8)
         name, end = c_string("Origin", "name", data, at + 8)
         _ended("Origin", data, end)
         if self.transaction is None:
-            raise MalformedMessage("Origin", "message type", HEADER, "no transaction has begun")
+            raise outside("Origin")
         xid, _, _, last = self.transaction.facts
         self.transaction.facts = (xid, name, u64(data, at), last)
 
-    def _plan(self, name, data):
-        if self.transaction is None:
-            raise MalformedMessage(name, "message type", HEADER, "no transaction has begun")
+    def _plan(self, name: str, data: bytes) -> RelationPlan:
         _need(name, "relation OID", data, 26, 5)
         plan = self.plans.get(u32(data, 26))
         if plan is None:
             raise MalformedMessage(name, "relation OID", 26, "no Relation message has defined it")
         return plan
 
-    def _insert(self, data, size, events):
+    def _insert(self, data: bytes, size: int, events: list[Event]) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            raise outside("Insert")
         plan = self._plan("Insert", data)
         ordinal = self.ordinal
         self.ordinal = ordinal + 1
@@ -197,10 +211,13 @@ class Decoder:
             raise MalformedMessage("Insert", "tuple kind", 30, "expected N")
         end = tuple_end("Insert", data, 31, size, plan.count)
         _ended("Insert", data, end)
-        after = self._row(data, 31, end, plan)
-        events.append(Change("c", plan.table, None, after, self.transaction, ordinal, u64(data, 1)))
+        after = self._row(data, 31, plan)
+        events.append(Change("c", plan.table, None, after, transaction, ordinal, u64(data, 1)))
 
-    def _update(self, data, size, events):
+    def _update(self, data: bytes, size: int, events: list[Event]) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            raise outside("Update")
         plan = self._plan("Update", data)
         ordinal = self.ordinal
         self.ordinal = ordinal + 1
@@ -214,7 +231,7 @@ class Decoder:
         kind = data[at]
         if kind == 0x4B or kind == 0x4F:  # noqa: PLR1714 -- two compares; a set would be a lookup per row
             end = tuple_end("Update", data, at + 1, size, plan.count)
-            before = self._row(data, at + 1, end, plan)
+            before = self._row(data, at + 1, plan)
             if kind == 0x4B:
                 before = key_only(before)
             at = end
@@ -224,12 +241,15 @@ class Decoder:
             raise MalformedMessage("Update", "tuple kind", at, "expected N")
         end = tuple_end("Update", data, at + 1, size, plan.count)
         _ended("Update", data, end)
-        after = self._row(data, at + 1, end, plan)
+        after = self._row(data, at + 1, plan)
         if before is not None and has_unchanged(after):
             after = fill_unchanged(after, before)
-        events.append(Change("u", plan.table, before, after, self.transaction, ordinal, u64(data, 1)))
+        events.append(Change("u", plan.table, before, after, transaction, ordinal, u64(data, 1)))
 
-    def _delete(self, data, size, events):
+    def _delete(self, data: bytes, size: int, events: list[Event]) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            raise outside("Delete")
         plan = self._plan("Delete", data)
         ordinal = self.ordinal
         self.ordinal = ordinal + 1
@@ -243,13 +263,13 @@ class Decoder:
             raise MalformedMessage("Delete", "tuple kind", 30, "expected K or O")
         end = tuple_end("Delete", data, 31, size, plan.count)
         _ended("Delete", data, end)
-        before = self._row(data, 31, end, plan)
+        before = self._row(data, 31, plan)
         if kind == 0x4B:
             before = key_only(before)
-        events.append(Change("d", plan.table, before, None, self.transaction, ordinal, u64(data, 1)))
+        events.append(Change("d", plan.table, before, None, transaction, ordinal, u64(data, 1)))
 
-    def _row(self, data, at, end, plan):
-        """The tuple that begins at `at` and was checked up to `end`; its count is not part of the run."""
+    def _row(self, data: bytes, at: int, plan: RelationPlan) -> Row:
+        """The checked tuple that begins at `at`; its count is not part of the run."""
         if plan.plain:
             return Row(data, at + 2, plan.count)
         try:
@@ -257,9 +277,10 @@ class Decoder:
         except Misfit as misfit:
             raise unreadable(data, at + 2, plan) from misfit
 
-    def _truncate(self, data, size, events):
-        if self.transaction is None:
-            raise MalformedMessage("Truncate", "message type", HEADER, "no transaction has begun")
+    def _truncate(self, data: bytes, size: int, events: list[Event]) -> None:
+        transaction = self.transaction
+        if transaction is None:
+            raise outside("Truncate")
         _need("Truncate", "relations", data, 26, 5)
         count = u32(data, 26)
         if count > (size - 31) // 4:
@@ -275,9 +296,9 @@ class Decoder:
             if self.touched:
                 self.suppressed += 1
             elif plan.table is not None:
-                events.append(Truncate(plan.table, self.transaction, ordinal, offset))
+                events.append(Truncate(plan.table, transaction, ordinal, offset))
 
-    def _message(self, data, size, events):
+    def _message(self, data: bytes, events: list[Event]) -> None:
         _need("Message", "LSN", data, 26, 9)
         transactional = data[26] & 1
         prefix, at = c_string("Message", "prefix", data, 35)
@@ -291,10 +312,12 @@ class Decoder:
         if not (transactional and self.touched):
             lsn = u64(data, 27)
             transaction = self.transaction if transactional else None
-            events.append(LogicalMessage(prefix, data[at + 4 :], transaction, lsn, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"))
+            events.append(
+                LogicalMessage(prefix, data[at + 4 :], transaction, lsn, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}")
+            )
 
 
-def canonical(data, at, count, readers):
+def canonical(data: bytes, at: int, count: int, readers: Sequence[Reader | None]) -> bytes:
     """Rewrite a checked tuple cell by cell: through its reader where the column has one, copied in runs where not."""
     out = bytearray()
     start = at
@@ -319,23 +342,29 @@ def canonical(data, at, count, readers):
     return bytes(out)
 
 
-def unreadable(data, at, plan):
+def unreadable(data: bytes, at: int, plan: RelationPlan) -> DataError:
     """Which column's text does not fit its type: found again, since the hot path does not keep track."""
     for i, cell in enumerate(Row(data, at, plan.count).cells()):
         try:
-            if isinstance(cell, bytes) and plan.readers[i] is not None:
-                plan.readers[i](cell)
+            reader = plan.readers[i]
+            if isinstance(cell, bytes) and reader is not None:
+                reader(cell)
         except Misfit:
+            assert plan.table is not None
             column = plan.table.columns[i]
             return DataError(
                 f"table {plan.table.qualified_name}, column {column.name}: the value's text is not that of type {column.type_name}",
                 fault="value-misfit",
                 action="Report this with the server's version; exclude the table in CDC_TABLES to go on without it.",
             )
-    return DataError(f"table {plan.table.qualified_name}: a value cannot be read", fault="value-misfit")
+    raise AssertionError("no reader refused the row that was refused")
 
 
-def tuple_end(name, data, at, size, count):
+def outside(message: str) -> MalformedMessage:
+    return MalformedMessage(message, "message type", HEADER, "no transaction has begun")
+
+
+def tuple_end(name: str, data: bytes, at: int, size: int, count: int) -> int:
     """Check a TupleData that begins at `at`; returns the index behind it."""
     if at + 2 > size:
         raise MalformedMessage(name, "number of columns", at, "cut short")
@@ -360,7 +389,7 @@ def tuple_end(name, data, at, size, count):
     return at
 
 
-def has_unchanged(row):
+def has_unchanged(row: Row) -> bool:
     """Whether a cell of a checked row is UNCHANGED."""
     data = row.data
     at = row.start
@@ -374,18 +403,18 @@ def has_unchanged(row):
     return False
 
 
-def fill_unchanged(after, before):
+def fill_unchanged(after: Row, before: Row) -> Row:
     """The new row with what the old tuple carried of its untouched TOAST values."""
     old = before.cells()
     return pack_row([old[i] if cell is UNCHANGED else cell for i, cell in enumerate(after.cells())])
 
 
-def key_only(row):
+def key_only(row: Row) -> Row:
     """A 'K' tuple sends every column that is not part of the key as null: here they are what they are, not carried."""
     return pack_row([UNCHANGED if cell is None else cell for cell in row.cells()])
 
 
-def parse_relation(data):
+def parse_relation(data: bytes) -> RelationMessage:
     """'R' (manual: Relation). An empty namespace means pg_catalog."""
     at = HEADER + 1
     _need("Relation", "OID", data, at, 4)
@@ -408,7 +437,7 @@ def parse_relation(data):
     return RelationMessage(oid, schema or "pg_catalog", name, identity, tuple(columns))
 
 
-def parse_type(data):
+def parse_type(data: bytes) -> TypeMessage:
     """'Y' (manual: Type)."""
     at = HEADER + 1
     _need("Type", "OID", data, at, 4)
@@ -418,7 +447,7 @@ def parse_type(data):
     return TypeMessage(u32(data, at), schema or "pg_catalog", name)
 
 
-def c_string(message, field, data, at):
+def c_string(message: str, field: str, data: bytes, at: int) -> tuple[str, int]:
     """A null-terminated UTF-8 string; returns it and the index behind its null."""
     end = data.find(b"\0", at)
     if end < 0:
@@ -429,37 +458,37 @@ def c_string(message, field, data, at):
         raise MalformedMessage(message, field, at, "not UTF-8") from None
 
 
-def u16(data, at):
+def u16(data: bytes, at: int) -> int:
     return data[at] << 8 | data[at + 1]
 
 
-def u32(data, at):
+def u32(data: bytes, at: int) -> int:
     return data[at] << 24 | data[at + 1] << 16 | data[at + 2] << 8 | data[at + 3]
 
 
-def i32(data, at):
+def i32(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "big", signed=True)
 
 
-def u64(data, at):
+def u64(data: bytes, at: int) -> int:
     return u32(data, at) << 32 | u32(data, at + 4)
 
 
-def i64(data, at):
+def i64(data: bytes, at: int) -> int:
     return int.from_bytes(data[at : at + 8], "big", signed=True)
 
 
-def _need(message, field, data, at, count):
+def _need(message: str, field: str, data: bytes, at: int, count: int) -> None:
     if at + count > len(data):
         raise MalformedMessage(message, field, at, "cut short")
 
 
-def _exact(message, data, size):
+def _exact(message: str, data: bytes, size: int) -> None:
     if len(data) != size:
         why = "cut short" if len(data) < size else "longer than the message allows"
         raise MalformedMessage(message, "length", min(len(data), size), why)
 
 
-def _ended(message, data, at):
+def _ended(message: str, data: bytes, at: int) -> None:
     if at != len(data):
         raise MalformedMessage(message, "end", at, "bytes left over")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from cdc.errors import SettingsError
 from cdc_postgres.catalog import TableState
-from cdc_postgres.connection import Connection, quote_identifier
+from cdc_postgres.connection import Connection
+from cdc_postgres.sql import quote_identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,11 @@ def create_publication(name: str, tables: Sequence[TableState], server_version: 
     if server_version >= 180000:
         options.append("publish_generated_columns = stored")
     listed = ", ".join(table.quoted for table in tables)
-    return f"CREATE PUBLICATION {quote_identifier(name)}" + (f" FOR TABLE {listed}" if listed else "") + f" WITH ({', '.join(options)})"
+    return (
+        f"CREATE PUBLICATION {quote_identifier(name)}"
+        + (f" FOR TABLE {listed}" if listed else "")
+        + f" WITH ({', '.join(options)})"
+    )
 
 
 def add_table(name: str, table: TableState) -> str:

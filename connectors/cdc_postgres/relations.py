@@ -44,7 +44,13 @@ class TextPolicy:
 class Relations:
     """Table versions by name, in the order in which the log showed them."""
 
-    def __init__(self, memory: Memory, selection: TableSelection, catalog: CatalogFacts, text: Callable[[str, str], Reader] | None) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        selection: TableSelection,
+        catalog: CatalogFacts,
+        text: Callable[[str, str], Reader] | None,
+    ) -> None:
         self._selection = selection
         self._catalog = catalog
         self._text = text
@@ -78,7 +84,9 @@ class Relations:
         return RelationPlan(version, self._readers(message), count), version if new else None
 
     def _learn(self, message: RelationMessage, print_: str, number: int) -> dict[str, Any]:
-        unknown = [c.type_oid for c in message.columns if c.type_oid >= FIRST_USER_OID and c.type_oid not in self._types]
+        unknown = [
+            c.type_oid for c in message.columns if c.type_oid >= FIRST_USER_OID and c.type_oid not in self._types
+        ]
         if unknown:
             self._types = {**self._types, **self._catalog.types(unknown)}
         document = {"version": number, "fingerprint": print_, "key": list(self._key(message))}
@@ -101,11 +109,17 @@ class Relations:
         try:
             key = tuple(index[name] for name in document["key"])
         except KeyError as missing:
-            raise DataError(f"table {message.schema}.{message.name}: its key names a column that the log does not have: {missing}") from None
-        return TableVersion(message.schema, message.name, columns, key, message.identity, document["version"], document["fingerprint"])
+            raise DataError(
+                f"table {message.schema}.{message.name}: its key names a column that the log does not have: {missing}"
+            ) from None
+        return TableVersion(
+            message.schema, message.name, columns, key, message.identity, document["version"], document["fingerprint"]
+        )
 
     def _readers(self, message: RelationMessage) -> tuple[Reader | None, ...]:
-        return tuple(self._reader(f"{message.schema}.{message.name}", c.name, c.type_oid, c.modifier) for c in message.columns)
+        return tuple(
+            self._reader(f"{message.schema}.{message.name}", c.name, c.type_oid, c.modifier) for c in message.columns
+        )
 
     def _reader(self, table: str, column: str, oid: int, modifier: int) -> Reader | None:
         reader = reader_for(oid, modifier, self._types)

@@ -13,7 +13,10 @@ class PostgresSettings(BaseModel):
 
     publication: str = Field("", max_length=63, description="Name of the publication; default `cdc_<name>`.")
     slot: str = Field(
-        "", max_length=63, pattern=r"^[a-z0-9_]*$", description="Name of the replication slot (lower-case letters, digits, underscores); default `cdc_<name>`."
+        "",
+        max_length=63,
+        pattern=r"^[a-z0-9_]*$",
+        description="Name of the replication slot (lower-case letters, digits, underscores); default `cdc_<name>`.",
     )
     create: Annotated[tuple[Literal["publication", "slot"], ...], NoDecode] = Field(
         ("publication", "slot"),
@@ -24,13 +27,23 @@ class PostgresSettings(BaseModel):
         description="Tables (as in CDC_TABLES) that may have no key or REPLICA IDENTITY NOTHING. Publishing such a table makes the application's own "
         "UPDATE and DELETE fail, so it takes your word.",
     )
-    messages: bool = Field(True, description="Whether logical messages (pg_logical_emit_message) become events; PostgreSQL 14 and later.")
+    messages: bool = Field(
+        True, description="Whether logical messages (pg_logical_emit_message) become events; PostgreSQL 14 and later."
+    )
     status_interval: float = Field(10.0, gt=0, le=30, description="Seconds between status updates to the server.")
     silence_limit: float = Field(
-        300.0, ge=10, description="Seconds without a byte from the server until the connection is given up; asked for a sign of life at half of it."
+        300.0,
+        ge=10,
+        description="Seconds without a byte from the server until the connection is given up; asked for a sign of life at half of it.",
     )
-    watch_interval: float = Field(10.0, ge=1, description="Seconds between looks at the publication, the slot and new tables.")
-    slot_timeout: float = Field(300.0, ge=1, description="Seconds that the creation of the slot may wait for long transactions before it is tried anew.")
+    watch_interval: float = Field(
+        10.0, ge=1, description="Seconds between looks at the publication, the slot and new tables."
+    )
+    slot_timeout: float = Field(
+        300.0,
+        ge=1,
+        description="Seconds that the creation of the slot may wait for long transactions before it is tried anew.",
+    )
 
     @field_validator("create", mode="before")
     @classmethod

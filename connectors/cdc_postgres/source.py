@@ -29,11 +29,18 @@ from cdc_postgres.commands import (
     slot_query,
     start_replication,
 )
-from cdc_postgres.connection import Connection, ConnectionOptions, quote_identifier
+from cdc_postgres.connection import Connection, ConnectionOptions
 from cdc_postgres.continuity import Lost, judge
 from cdc_postgres.lsn import format_lsn, parse_lsn
 from cdc_postgres.pgoutput import Decoder, RelationMessage, TypeMessage
-from cdc_postgres.publication import PublicationState, create_publication, join_tables, missing_tables, parse_publication, publication_query
+from cdc_postgres.publication import (
+    PublicationState,
+    create_publication,
+    join_tables,
+    missing_tables,
+    parse_publication,
+    publication_query,
+)
 from cdc_postgres.relations import Relations
 from cdc_postgres.settings import PostgresSettings
 from cdc_postgres.stream import WalStream
@@ -77,7 +84,9 @@ class PostgresSource:
         self._settings = settings
         self.slot = settings.slot or default[:63]
         self.publication = settings.publication or default[:63]
-        self._options = ConnectionOptions(context.url, f"cdc {context.name}"[:63], context.password, context.tls, context.tls_ca)
+        self._options = ConnectionOptions(
+            context.url, f"cdc {context.name}"[:63], context.password, context.tls, context.tls_ca
+        )
         self._catalog = Catalog(self._options)
         self._log = get_logger(name=context.name)
         self._connection: Connection | None = None
@@ -131,7 +140,9 @@ class PostgresSource:
         self.disconnect()
         self._connection = connection = Connection(self._options, replication=True)
         if connection.server_version < 130000:
-            raise SettingsError(f"PostgreSQL {connection.server_version // 10000} is too old", action="Use PostgreSQL 13 or later.")
+            raise SettingsError(
+                f"PostgreSQL {connection.server_version // 10000} is too old", action="Use PostgreSQL 13 or later."
+            )
         return parse_identify_system(connection.query("IDENTIFY_SYSTEM"))
 
     @property
@@ -178,12 +189,19 @@ class PostgresSource:
             slot = None
         position = slot.confirmed if slot is not None and slot.confirmed is not None else self._create_slot()
         hit("postgres.slot-created")
-        source = {**known, "publication_oid": publication.oid, "publication": self.publication, "timeline": identity.timeline}
+        source = {
+            **known,
+            "publication_oid": publication.oid,
+            "publication": self.publication,
+            "timeline": identity.timeline,
+        }
         memory = dict(intent.mark.memory)
         gaps = intent.gaps
         if memory.get("gap"):
             gaps = (*gaps[:-1], replace(gaps[-1], missing_to=format_lsn(position)))
-        return replace(intent, phase=Phase.STREAMING, source=source, mark=Mark(format_lsn(position), None, memory), gaps=gaps)
+        return replace(
+            intent, phase=Phase.STREAMING, source=source, mark=Mark(format_lsn(position), None, memory), gaps=gaps
+        )
 
     def _ensure_publication(self) -> PublicationState:
         tables = parse_tables(self._open.query(TABLES_QUERY), self._context.selection)
@@ -192,11 +210,16 @@ class PostgresSource:
             publishable = [table for table in tables if table.publishable]
             statement = create_publication(self.publication, publishable, self._open.server_version)
             if "publication" not in self._settings.create:
-                raise _needs(f"publication {self.publication} does not exist, and CDC_POSTGRES_CREATE does not allow to make it", statement)
+                raise _needs(
+                    f"publication {self.publication} does not exist, and CDC_POSTGRES_CREATE does not allow to make it",
+                    statement,
+                )
             try:
                 self._open.query(statement)
             except SettingsError as error:
-                raise _needs(f"publication {self.publication} does not exist and cannot be made: {error}", statement) from error
+                raise _needs(
+                    f"publication {self.publication} does not exist and cannot be made: {error}", statement
+                ) from error
             found = self._publication_state()
             assert found is not None
         elif "publication" in self._settings.create:
@@ -206,7 +229,9 @@ class PostgresSource:
     def _warn_missing(self, statement: str) -> None:
         if statement not in self._warned:
             self._warned.add(statement)
-            self._log.warning("a selected table is not published", fault="table-not-published", action=f"Run: {statement};")
+            self._log.warning(
+                "a selected table is not published", fault="table-not-published", action=f"Run: {statement};"
+            )
 
     def _create_slot(self) -> int:
         if "slot" not in self._settings.create:
@@ -224,11 +249,19 @@ class PostgresSource:
         """A slot's start waits for every transaction that runs (P33): say for which."""
         with suppress(CdcError):
             rows = self._catalog.query(BLOCKERS)
-            self._log.warning("the slot waits for running transactions", fault="slot-waits", action=f"End them: pid {rows[0][0] or 'unknown'}")
+            self._log.warning(
+                "the slot waits for running transactions",
+                fault="slot-waits",
+                action=f"End them: pid {rows[0][0] or 'unknown'}",
+            )
 
     def _judge(self, identity: SystemIdentity, checkpoint: Checkpoint) -> Lost | None:
         if checkpoint.source.get("slot") != self.slot:
-            return Lost("slot-renamed", f"the checkpoint belongs to slot {checkpoint.source.get('slot')}, CDC_POSTGRES_SLOT says {self.slot}", "unknown")
+            return Lost(
+                "slot-renamed",
+                f"the checkpoint belongs to slot {checkpoint.source.get('slot')}, CDC_POSTGRES_SLOT says {self.slot}",
+                "unknown",
+            )
         history: Mapping[int, int] = {}
         if identity.timeline > checkpoint.source["timeline"]:
             content = self._open.query(f"TIMELINE_HISTORY {identity.timeline}")[0][1]
@@ -236,7 +269,12 @@ class PostgresSource:
         publication = self._publication_state()
         slot = self._slot_state()
         lost = judge(
-            checkpoint.source, parse_lsn(checkpoint.mark.position), identity, slot, history, publication.oid if publication else None
+            checkpoint.source,
+            parse_lsn(checkpoint.mark.position),
+            identity,
+            slot,
+            history,
+            publication.oid if publication else None,
         )
         if lost is None and publication is None:
             raise SourceOutage(
@@ -252,7 +290,9 @@ class PostgresSource:
         """Another reader, or our own walsender that has not noticed our death: time will tell which."""
         now = time.monotonic()
         self._busy_since = self._busy_since or now
-        setting = self._open.query("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
+        setting = self._open.query("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[
+            0
+        ][0]
         patience = max(float(setting or 0), SENDER_TIMEOUT) + BUSY_MARGIN
         where = f"{owner} at {address or 'a local socket'}"
         if now - self._busy_since > patience:
@@ -261,7 +301,11 @@ class PostgresSource:
                 fault="slot-active",
                 action="One connector reads one slot: stop the other, or give this one its own CDC_NAME.",
             )
-        return SourceOutage(f"slot {self.slot} is active for {where}", fault="slot-active", action=f"Waiting up to {patience:.0f} s for it to go.")
+        return SourceOutage(
+            f"slot {self.slot} is active for {where}",
+            fault="slot-active",
+            action=f"Waiting up to {patience:.0f} s for it to go.",
+        )
 
     def _accept_gap(self, identity: SystemIdentity, checkpoint: Checkpoint, lost: Lost) -> Checkpoint:
         """The gap is durable before anything is made anew, and published with the first batch."""
@@ -277,19 +321,28 @@ class PostgresSource:
             "publication": self.publication,
         }
         memory = {**checkpoint.mark.memory, "gap": True}
-        return replace(checkpoint, phase=Phase.INTENT, source=source, mark=Mark("", None, memory), gaps=(*checkpoint.gaps, gap))
+        return replace(
+            checkpoint, phase=Phase.INTENT, source=source, mark=Mark("", None, memory), gaps=(*checkpoint.gaps, gap)
+        )
 
     def _on_this_timeline(self, identity: SystemIdentity, checkpoint: Checkpoint) -> Checkpoint:
         if identity.timeline == checkpoint.source["timeline"]:
             return checkpoint
-        self._log.warning("the server was promoted", fault="promotion", timeline=identity.timeline, before=checkpoint.source["timeline"])
+        self._log.warning(
+            "the server was promoted",
+            fault="promotion",
+            timeline=identity.timeline,
+            before=checkpoint.source["timeline"],
+        )
         return replace(checkpoint, source={**checkpoint.source, "timeline": identity.timeline})
 
     def _begin(self, identity: SystemIdentity, checkpoint: Checkpoint) -> None:
         connection, mark = self._open, checkpoint.mark
         position = parse_lsn(mark.position)
         name = self._context.name
-        fields = tuple((field, Constant(identity.database) if value is None else value) for field, value in LAYOUT_FIELDS)
+        fields = tuple(
+            (field, Constant(identity.database) if value is None else value) for field, value in LAYOUT_FIELDS
+        )
         self._layout = SourceLayout(f"{name}:{identity.system_id}", fields)
         encoding = connection.query("SHOW server_encoding")[0][0]
         text = text_reader(self._context.invalid_text) if encoding == "SQL_ASCII" else None
@@ -301,7 +354,11 @@ class PostgresSource:
         self._frozen: tuple[object, dict[str, Any]] = (None, {})
         self._last_commit_us = 0
         connection.query(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}s'")
-        connection.send(start_replication(self.slot, position, self.publication, self._settings.messages and connection.server_version >= 140000))
+        connection.send(
+            start_replication(
+                self.slot, position, self.publication, self._settings.messages and connection.server_version >= 140000
+            )
+        )
         try:
             while connection.answer(10.0) is None:
                 pass
@@ -318,7 +375,9 @@ class PostgresSource:
             status_interval=self._settings.status_interval,
             silence_limit=self._settings.silence_limit,
         )
-        self._watch = Watch(self._options, self._context.selection, self.publication, self.slot, self._settings, self._warn_missing)
+        self._watch = Watch(
+            self._options, self._context.selection, self.publication, self.slot, self._settings, self._warn_missing
+        )
         hit("postgres.streaming")
 
     # -- the turn -------------------------------------------------------------------------------------------------------
@@ -343,7 +402,9 @@ class PostgresSource:
         decoder = self._decoder
         transaction = decoder.transaction
         self._position = max(self._position, decoder.position, self._stream.progress)
-        tables = self._frozen[1] if transaction is not None and self._frozen[0] is transaction else self._relations.memory()
+        tables = (
+            self._frozen[1] if transaction is not None and self._frozen[0] is transaction else self._relations.memory()
+        )
         memory = {**tables, "last_commit": decoder.last_commit}
         return Mark(format_lsn(self._position), self._progress_inside(), memory)
 
@@ -354,7 +415,9 @@ class PostgresSource:
         if transaction is None or decoder.touched:
             return known if decoder.position <= self._began_at else None
         if known is not None and known.position == transaction.position:
-            return Unfinished(known.position, max(known.ordinal, decoder.ordinal), max(known.messages, decoder.messages))
+            return Unfinished(
+                known.position, max(known.ordinal, decoder.ordinal), max(known.messages, decoder.messages)
+            )
         return Unfinished(transaction.position, decoder.ordinal, decoder.messages)
 
     def _define(self, told: RelationMessage | TypeMessage, events: list[Event]) -> None:
@@ -367,7 +430,13 @@ class PostgresSource:
         plan, new = self._relations.plan(told)
         self._decoder.define(told.oid, plan)
         if new is not None:
-            self._log.info("table version", table=new.qualified_name, version=new.version, columns=len(new.columns), keyed=bool(new.key))
+            self._log.info(
+                "table version",
+                table=new.qualified_name,
+                version=new.version,
+                columns=len(new.columns),
+                keyed=bool(new.key),
+            )
 
     def idle(self) -> None:
         assert self._stream is not None and self._watch is not None
@@ -387,7 +456,9 @@ class PostgresSource:
         from_epoch = stream.server_clock_us + 946_684_800_000_000
         seconds = max(0.0, (from_epoch - self._last_commit_us) / 1e6) if behind else 0.0
         retained = self._watch.retained if self._watch else None
-        return SourceStatus(format_lsn(stream.confirmed), lag, seconds, retained, self._suppressed + self._decoder.suppressed)
+        return SourceStatus(
+            format_lsn(stream.confirmed), lag, seconds, retained, self._suppressed + self._decoder.suppressed
+        )
 
     def disconnect(self) -> None:
         if self._stream is not None:
@@ -411,7 +482,6 @@ def _position_lost(lost: Lost, checkpoint: Checkpoint) -> PositionLost:
 
 
 def _needs(why: str, statement: str, then: str = "") -> SettingsError:
-    return SettingsError(why, fault="setup-needed", action=f"Run as an administrator: {statement};{then} (`cdc setup` prints all of it)")
-
-
-__all__ = ["PostgresSource", "quote_identifier"]
+    return SettingsError(
+        why, fault="setup-needed", action=f"Run as an administrator: {statement};{then} (`cdc setup` prints all of it)"
+    )

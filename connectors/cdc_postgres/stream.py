@@ -27,7 +27,14 @@ class WalStream:
     """One START_REPLICATION. `define` is called with each Relation and Type message, before its rows are decoded."""
 
     def __init__(
-        self, connection: Connection, decoder: Decoder, define: Callable[[Any, list[Event]], None], confirmed: int, *, status_interval: float, silence_limit: float
+        self,
+        connection: Connection,
+        decoder: Decoder,
+        define: Callable[[Any, list[Event]], None],
+        confirmed: int,
+        *,
+        status_interval: float,
+        silence_limit: float,
     ) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 from cdc.errors import CdcError, SourceOutage
 from cdc.model.selection import TableSelection
-from cdc_postgres.connection import Connection, ConnectionOptions
 from cdc_postgres.catalog import TABLES_QUERY, parse_tables
 from cdc_postgres.commands import parse_slot, slot_query
+from cdc_postgres.connection import Connection, ConnectionOptions
 from cdc_postgres.publication import PublicationState, join_tables, missing_tables, parse_publication, publication_query
 from cdc_postgres.settings import PostgresSettings
 
@@ -21,7 +21,13 @@ class Watch:
     """Owns a plain connection of its own. `retained` is what the slot holds back, in bytes."""
 
     def __init__(
-        self, options: ConnectionOptions, selection: TableSelection, publication: str, slot: str, settings: PostgresSettings, warn: Callable[[str], None]
+        self,
+        options: ConnectionOptions,
+        selection: TableSelection,
+        publication: str,
+        slot: str,
+        settings: PostgresSettings,
+        warn: Callable[[str], None],
     ) -> None:
         self._options = options
         self._selection = selection
@@ -65,7 +71,11 @@ class Watch:
             self._found = parse_publication(rows)
             if self._found is None:
                 self._asked = 0
-                raise SourceOutage(f"publication {self._publication} has been dropped", fault="publication-missing", action="Make it again: `cdc setup`.")
+                raise SourceOutage(
+                    f"publication {self._publication} has been dropped",
+                    fault="publication-missing",
+                    action="Make it again: `cdc setup`.",
+                )
             self._ask(connection, 3)
         else:
             missing = missing_tables(self._found, parse_tables(rows, self._selection)) if self._found else []

@@ -1,0 +1,1 @@
+"""The sink for Apache Kafka, on confluent-kafka (librdkafka)."""

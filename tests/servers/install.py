@@ -115,7 +115,9 @@ def _unpack_postgres(release: Release, folder: Path) -> None:
         with zipfile.ZipFile(jar) as archive:
             (member,) = (name for name in archive.namelist() if name.endswith(".txz"))
             with archive.open(member) as packed, tarfile.open(fileobj=packed, mode="r|xz") as tar:
-                tar.extractall(folder, filter="data")
+                # Not every 3.11 knows filters, 3.14 wants one: as an attribute it is ignored where it is unknown.
+                tar.extraction_filter = getattr(tarfile, "data_filter", None)
+                tar.extractall(folder)
     for path in (folder, *folder.rglob("*")):
         if path.is_dir():
             path.chmod(0o755)
@@ -160,7 +162,7 @@ def _maven(release: Release, folder: Path, goal: str, *options: str) -> None:
         raise UnavailableError(release, "there is no mvn on the PATH to install it with")
     with locked("maven"):
         result = subprocess.run(
-            [program, "-q", "-B", f"{MAVEN_PLUGIN}:{goal}", *options],
+            [program, "-q", "-B", "-Dstyle.color=never", f"{MAVEN_PLUGIN}:{goal}", *options],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -35,7 +35,7 @@ class BuildHot(build_ext):
             os.chdir(HERE)
             self.distribution.ext_modules[:] = cythonize(
                 self.distribution.ext_modules,
-                include_path=["connectors"],
+                include_path=[".", "connectors"],
                 compiler_directives={"language_level": 3, "annotation_typing": False},
                 build_dir="build/cython",
                 quiet=True,

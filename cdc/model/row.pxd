@@ -1,0 +1,4 @@
+cdef class Row:
+    cdef public bytes data
+    cdef public Py_ssize_t start
+    cdef public Py_ssize_t count

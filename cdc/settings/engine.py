@@ -210,7 +210,7 @@ class EngineSettings(BaseSettings):
         "marked as such.",
     )
     health_socket: Annotated[
-        Path, PlainValidator(parse_socket_path), Kind("absolute path; by default <checkpoint>.sock")
+        Path, PlainValidator(parse_socket_path), Kind("absolute path; by default the checkpoint's with .sock behind it")
     ] = Field(
         default="",
         validate_default=True,

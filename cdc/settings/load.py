@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -82,7 +82,6 @@ class _Loader:
         for connector in chosen:
             declared |= {v.name: v for v in variables_of(connector.settings, connector_prefix(connector.name))}
         self._drop_service_links(declared)
-        self._refuse_plugins()
         self._read_secret_files(declared, chosen)
         self._refuse_unknown(declared, chosen)
         engine = self._validate_engine(engine_variables)
@@ -112,11 +111,6 @@ class _Loader:
         for name in [n for n, v in self._values.items() if n not in declared and is_service_link(n, v)]:
             del self._values[name]
 
-    def _refuse_plugins(self) -> None:
-        for name in [n for n in self._values if n.endswith("_PLUGIN_LIBRARY_PATHS")]:
-            self._problems.append(f"{name}: is refused, for it loads foreign code into this process")
-            del self._values[name]
-
     def _read_secret_files(self, declared: Mapping[str, Variable], chosen: list[Connector]) -> None:
         secrets = {v.name for v in declared.values() if v.secret}
         for connector in filter(lambda c: takes_any(c.settings), chosen):
@@ -140,20 +134,15 @@ class _Loader:
 
     def _refuse_unknown(self, declared: Mapping[str, Variable], chosen: list[Connector]) -> None:
         open_prefixes = tuple(connector_prefix(c.name) for c in chosen if takes_any(c.settings))
-        known = [*declared, *(file_of(v.name) for v in declared.values() if v.secret)]
+        known = _names(declared.values())
         for name in sorted(self._values):
-            if name in declared or name.startswith(open_prefixes) or self._belongs_to_another(name):
+            if name in declared or name.startswith(open_prefixes):
                 continue
-            self._problems.append(unknown_line(name, known))
-
-    def _belongs_to_another(self, name: str) -> bool:
-        """A real variable of an installed connector that is not in use: one file may serve several sinks."""
-        for connector in self._connectors.owning(name):
-            own = variables_of(connector.settings, connector_prefix(connector.name))
-            names = {v.name for v in own} | {file_of(v.name) for v in own if v.secret}
-            if takes_any(connector.settings) or name in names:
-                return True
-        return False
+            # One file may serve several sinks: what an installed connector that is not in use knows may stay.
+            others = self._connectors.owning(name)
+            theirs = {n for other in others for n in _names(variables_of(other.settings, connector_prefix(other.name)))}
+            if name not in theirs and not any(takes_any(other.settings) for other in others):
+                self._problems.append(unknown_line(name, (*known, *theirs)))
 
     def _validate_engine(self, variables: list[Variable]) -> EngineSettings | None:
         try:
@@ -230,6 +219,11 @@ class _Loader:
                 )
 
 
+def _names(variables: Iterable[Variable]) -> list[str]:
+    """With those that name a secret's file."""
+    return [name for v in variables for name in ((v.name, file_of(v.name)) if v.secret else (v.name,))]
+
+
 def _wrong(detail: ErrorDetails, variable: Variable | None) -> str:
     """Never the value of a secret: not that of a variable of that kind, and none of a URL's."""
     if detail["type"] == "missing":
@@ -262,13 +256,20 @@ def _digest(engine: EngineSettings, source: BaseModel | None, sink: BaseModel | 
     delivered["keys"] = sorted(engine.keys.items())
     delivered["urls"] = [engine.source.target(), engine.sink.target()]
     delivered["connectors"] = [_delivering(settings) for settings in (source, sink)]
-    return hashlib.sha256(json.dumps(delivered, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(delivered, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    """The same in every process: a set's order is not."""
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
 def _delivering(settings: BaseModel | None) -> dict[str, Any]:
-    """A connector takes a field out with `json_schema_extra={"digest": False}`: intervals, time-outs, sizes of buffers."""
+    """A connector takes a field out with `json_schema_extra={"digest": False}`: an interval, a buffer's size."""
     if settings is None:
         return {}
-    apart = {n for n, f in type(settings).model_fields.items() if (f.json_schema_extra or {}) == {"digest": False}}
+    model = type(settings)
+    apart = {n for n, f in model.model_fields.items() if (f.json_schema_extra or {}) == {"digest": False}}
+    apart |= {v.field for v in variables_of(model, "") if v.secret}
     values = settings.model_dump(exclude=apart)
     return {name: value for name, value in values.items() if not isinstance(value, SecretStr)}

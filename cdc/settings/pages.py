@@ -101,13 +101,13 @@ def _row(cells: tuple[str, str, str, str], columns: tuple[int, int, int, int]) -
 
 
 def env_page(pages: list[Section]) -> str:
-    lines = ["# The settings of cdc. Made by `cdc settings --format env`.", *_comment(" ".join(_RULES))]
+    lines: list[str] = ["# The settings of cdc. Made by `cdc settings --format env`.", *_comment(" ".join(_RULES))]
     for page in pages:
         lines += ["", *_comment(f"---- {page.title} ----"), *_comment(page.about)]
         if page.open_prefix:
             lines += _comment(_further(page))
         for variable in page.variables:
-            lines += ["", *_comment(f"{variable.description} ({variable.kind})"), _assignment(variable)]
+            lines += ["", *_comment(f"{variable.description} ({variable.kind})"), *_assignments(variable)]
     return "\n".join(lines) + "\n"
 
 
@@ -115,11 +115,11 @@ def _comment(text: str) -> list[str]:
     return [f"# {line}" for line in textwrap.wrap(text, 100)]
 
 
-def _assignment(variable: Variable) -> str:
+def _assignments(variable: Variable) -> list[str]:
     """What must be given stands there with an example; the rest with its default, asleep."""
     if variable.required:
-        return f"{variable.name}={variable.example}"
-    return f"#{file_of(variable.name)}=" if variable.secret else f"#{variable.name}={variable.default}"
+        return [f"{variable.name}={variable.example}"]
+    return [f"#{variable.name}={variable.default}", *([f"#{file_of(variable.name)}="] if variable.secret else [])]
 
 
 # -- as documentation

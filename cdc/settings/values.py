@@ -39,7 +39,10 @@ def parse_size(text: str) -> int:
 
 def parse_file_url(text: str) -> Path:
     """`file:///absolute/path`, percent-encoded as any URL."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError("is not a file URL") from None
     if parts.scheme != "file" or parts.query or parts.fragment:
         raise ValueError("is not a file URL")
     path = unquote(parts.path)
@@ -119,7 +122,7 @@ def _parse_key(text: str, at: int) -> tuple[str, tuple[str, ...], int]:
     while True:
         column, at = _take_name(text, at, ",;")
         columns.append(column)
-        if at >= len(text) or text[at - 1] == ";":
+        if at > len(text) or text[at - 1] == ";":
             return f"{schema}.{table}", tuple(columns), at
 
 
@@ -132,7 +135,7 @@ def _take_name(text: str, at: int, ends: str) -> tuple[str, int]:
     while after < len(text) and text[after].isspace():
         after += 1
     if not found or not (text[after] in ends if after < len(text) else ";" in ends):
-        raise ValueError(f"cannot read {text[at:]!r}")
+        raise ValueError(f"cannot read {text[at:]!r}" if text[at:] else "ends too early")
     name = found[0]
     return (name[1:-1].replace('""', '"') if name.startswith('"') else name), after + 1
 

@@ -29,9 +29,9 @@ def gather(env_file: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
 
 def is_service_link(name: str, value: str) -> bool:
     """`CDC_PORT` and `CDC_ANY_PORT` only with a service's value: a mistyped setting must not pass."""
-    if _SERVICE_PORT.fullmatch(name):
-        return bool(_SERVICE_VALUE.fullmatch(value))
-    return bool(_SERVICE_LINK.fullmatch(name))
+    if _SERVICE_LINK.fullmatch(name):
+        return True
+    return bool(_SERVICE_PORT.fullmatch(name) and _SERVICE_VALUE.fullmatch(value))
 
 
 def file_of(name: str) -> str:

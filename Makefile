@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 DEV := .venv-dev
+TEST := .venv-test
 SECONDS ?= 0
 MINUTES ?= 10
 
@@ -19,7 +20,28 @@ install: $(VENV)/bin/python ## the compiled wheel into .venv (interpreted where 
 
 dev: ## an editable, interpreted install with the test tools into .venv-dev
 	test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)
-	SKIP_CYTHON=1 $(DEV)/bin/python -m pip install --quiet --upgrade --editable '.[test]'
+	SKIP_CYTHON=1 $(DEV)/bin/python -m pip install --quiet --editable '.[test]'
+	echo $(CURDIR) > $$($(DEV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/repository.pth
+
+# The repo's root comes last on the path of both test environments: tests are found there, the packages where they are installed.
+$(TEST)/stamp: pyproject.toml setup.py $(shell find cdc connectors -name '*.py' -o -name '*.pxd')
+	test -x $(TEST)/bin/python || $(PYTHON) -m venv $(TEST)
+	REQUIRE_CYTHON=1 $(TEST)/bin/python -m pip install --quiet '.[test]'
+	REQUIRE_CYTHON=1 $(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	echo $(CURDIR) > $$($(TEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/repository.pth
+	touch $@
+
+test: dev $(TEST)/stamp ## the whole suite on the compiled build; unit, conformance and one kill test on the interpreted one too
+	TEST_BUILD=compiled $(TEST)/bin/pytest tests
+	TEST_BUILD=interpreted $(DEV)/bin/coverage run -m pytest tests/unit tests/conformance tests/faults/test_kill.py
+	@$(DEV)/bin/coverage combine --quiet && $(DEV)/bin/coverage report --skip-covered | tail -n 40
+
+test-all: dev $(TEST)/stamp ## every suite on every server and both builds: long
+	TEST_ALL=1 TEST_BUILD=compiled $(TEST)/bin/pytest tests
+	TEST_ALL=1 TEST_BUILD=interpreted $(DEV)/bin/pytest tests
+
+soak: $(TEST)/stamp ## random kills under load: MINUTES=10 SEED=… BREAK=<sabotage>
+	$(TEST)/bin/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BREAK),--break $(BREAK))
 
 lint: ## ruff
 	$(DEV)/bin/ruff check .
@@ -30,3 +52,8 @@ types: ## mypy, strict
 
 imports: ## import rules
 	$(DEV)/bin/lint-imports
+
+generate: ## the files that are made from the code
+	$(DEV)/bin/cdc settings --format env > config/example.env
+	$(DEV)/bin/cdc settings --format markdown > docs/settings.md
+	$(DEV)/bin/cdc settings --format json-schema > config/schema/settings.json

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -35,6 +35,8 @@ from cdc.settings.values import (
 from cdc.settings.variable import Kind
 from cdc.settings.variables import PREFIX
 
+_LEAST_MEMORY: Final = 2**20  # about the largest record that brokers take by default: it must fit
+
 
 def _table_topic(text: str) -> str:
     return parse_topic(text, "name", "schema", "table")
@@ -50,6 +52,12 @@ def _optional_file_url(text: str) -> Path | None:
 
 def _optional_existing_file(text: str) -> str:
     return parse_existing_file(text) if text else ""
+
+
+def _budget(text: str) -> int:
+    if (size := parse_size(text)) < _LEAST_MEMORY:
+        raise ValueError(f"{text!r} is too little")
+    return size
 
 
 def _lower(text: Any) -> Any:
@@ -152,9 +160,7 @@ class EngineSettings(BaseSettings):
         description="How long faults that should heal are borne without any progress before the process ends with "
         "exit code 5.",
     )
-    memory: Annotated[
-        int, PlainValidator(parse_size), Field(ge=2**20), Kind("size, at least 1MiB", "64MiB or 64MB")
-    ] = Field(
+    memory: Annotated[int, PlainValidator(_budget), Kind("size, at least 1MiB", "64MiB or 64MB")] = Field(
         default="64MiB",
         validate_default=True,
         description="The budget for data on its way from source to sink. When it is used up, reading waits for the "

@@ -56,7 +56,7 @@ def read_secret(variable: str, path: str) -> str:
 
 
 def unknown_line(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"{name}: is unknown; " + (
-        f"did you mean {near[0]}?" if near else "expected a variable that `cdc settings` lists"
-    )
+    """The prefix that all share must not make strangers look alike."""
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), [each.removeprefix(PREFIX) for each in known], n=1)
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "expected a variable that `cdc settings` lists"
+    return f"{name}: is unknown; {hint}"

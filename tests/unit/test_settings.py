@@ -315,7 +315,7 @@ def test_an_unknown_variable_names_the_nearest(load: Any, wrong: Any, tmp_path: 
 
 
 def test_an_unknown_variable_that_is_near_to_nothing(wrong: Any) -> None:
-    assert wrong(CDC_QQQQ="1") == ["CDC_QQQQ: is unknown; expected a variable that `cdc settings` lists"]
+    assert wrong(CDC_BOGUS="1") == ["CDC_BOGUS: is unknown; expected a variable that `cdc settings` lists"]
 
 
 def test_the_file_of_what_is_no_secret_is_unknown(wrong: Any) -> None:

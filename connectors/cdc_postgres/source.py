@@ -29,8 +29,15 @@ from cdc_postgres.commands import (
     slot_query,
     start_replication,
 )
-from cdc_postgres.connection import Connection, ConnectionOptions
+from cdc_postgres.connection import Connection
 from cdc_postgres.continuity import Lost, judge
+from cdc_postgres.identity import (
+    connection_options,
+    established_source,
+    intended_source,
+    publication_name,
+    slot_name,
+)
 from cdc_postgres.lsn import format_lsn, parse_lsn
 from cdc_postgres.pgoutput import Decoder, RelationMessage, TypeMessage
 from cdc_postgres.publication import (
@@ -79,14 +86,11 @@ class PostgresSource:
 
     def __init__(self, context: ConnectorContext) -> None:
         settings: PostgresSettings = context.settings
-        default = "cdc_" + "".join(c if c.isascii() and c.isalnum() else "_" for c in context.name.lower())
         self._context = context
         self._settings = settings
-        self.slot = settings.slot or default[:63]
-        self.publication = settings.publication or default[:63]
-        self._options = ConnectionOptions(
-            context.url, f"cdc {context.name}"[:63], context.password, context.tls, context.tls_ca
-        )
+        self.slot = slot_name(context)
+        self.publication = publication_name(context)
+        self._options = connection_options(context)
         self._catalog = Catalog(self._options)
         self._log = get_logger(name=context.name)
         self._connection: Connection | None = None
@@ -163,13 +167,7 @@ class PostgresSource:
                 fault="slot-unknown",
                 action="`cdc checkpoint adopt` goes on from the slot's own position; or drop the slot; or give another CDC_POSTGRES_SLOT.",
             )
-        source = {
-            "system_id": identity.system_id,
-            "timeline": identity.timeline,
-            "database": identity.database,
-            "slot": self.slot,
-            "publication": self.publication,
-        }
+        source = intended_source(identity, self.slot, self.publication)
         return Checkpoint(self._context.name, Phase.INTENT, source, Mark("", None, {}), "")
 
     def _establish(self, identity: SystemIdentity, intent: Checkpoint) -> Checkpoint:
@@ -189,12 +187,7 @@ class PostgresSource:
             slot = None
         position = slot.confirmed if slot is not None and slot.confirmed is not None else self._create_slot()
         hit("postgres.slot-created")
-        source = {
-            **known,
-            "publication_oid": publication.oid,
-            "publication": self.publication,
-            "timeline": identity.timeline,
-        }
+        source = established_source(known, identity, self.publication, publication.oid)
         memory = dict(intent.mark.memory)
         gaps = intent.gaps
         if memory.get("gap"):
@@ -313,13 +306,7 @@ class PostgresSource:
             raise _position_lost(lost, checkpoint)
         gap = Gap(checkpoint.mark.position, lost.missing_to, f"{lost.fault}: {lost.why}")
         self._log.warning("gap accepted", fault=lost.fault, missing_from=gap.missing_from, missing_to=gap.missing_to)
-        source = {
-            "system_id": identity.system_id,
-            "timeline": identity.timeline,
-            "database": identity.database,
-            "slot": self.slot,
-            "publication": self.publication,
-        }
+        source = intended_source(identity, self.slot, self.publication)
         memory = {**checkpoint.mark.memory, "gap": True}
         return replace(
             checkpoint, phase=Phase.INTENT, source=source, mark=Mark("", None, memory), gaps=(*checkpoint.gaps, gap)

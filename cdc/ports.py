@@ -5,7 +5,7 @@ Batches cross it, never single events. Everything here is called from one thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -203,8 +203,13 @@ class Connector:
     """What a connector's entry point names: a frozen value, the same for ours and for a third party's.
 
     `settings` is a pydantic model whose fields become `CDC_<CONNECTOR>_…`. `open` gives a `Source` or a `Sink`. `preflight` gives
-    findings for `cdc check`. `setup` and `teardown` give the SQL (or commands) to print or run. `classify` tells what is
-    known about an exception of the connector's driver. `check_topics` examines the topics that the tables will go to.
+    findings for `cdc check`. `classify` tells what is known about an exception of the connector's driver.
+
+    `tables` names the selected tables that are there, as (schema, table); `check_topics` examines the topics they will go to.
+    `setup` and `teardown` give the SQL (or commands) that makes, or removes, what the connector needs on the server: each
+    ends as a client for that server wants it, a comment begins with `--`. The second context says through whose eyes to
+    look, the connector's own or an administrator's; `setup` must do with the settings alone where nobody answers.
+    `execute` runs what the two gave as the second context's user, a finding each; comments are passed over.
     `adopt` makes a checkpoint for what exists on the server already (a slot) and changes nothing there. `driver` tells
     `cdc version` which libraries are loaded, a finding each; a build that should not be in production is a warning.
     """
@@ -215,8 +220,10 @@ class Connector:
     open: Callable[[ConnectorContext], Any]
     preflight: Callable[[ConnectorContext, Checkpoint | None], list[Finding]]
     classify: Callable[[BaseException], Fault | None]
-    setup: Callable[[ConnectorContext], list[str]] | None = None
-    teardown: Callable[[ConnectorContext], list[str]] | None = None
+    tables: Callable[[ConnectorContext], list[tuple[str, str]]] | None = None
+    setup: Callable[[ConnectorContext, ConnectorContext], list[str]] | None = None
+    teardown: Callable[[ConnectorContext, ConnectorContext], list[str]] | None = None
+    execute: Callable[[ConnectorContext, ConnectorContext, Sequence[str]], Iterator[Finding]] | None = None
     check_topics: Callable[[ConnectorContext, Sequence[str]], list[Finding]] | None = None
     adopt: Callable[[ConnectorContext], Checkpoint] | None = None
     driver: Callable[[], list[Finding]] | None = None

@@ -165,9 +165,8 @@ def wrong_setting(problem: KafkaException | TypeError | ValueError, config: Mapp
     """librdkafka's verdict on the configuration, with the variable that it is about."""
     error = error_in(problem) if isinstance(problem, KafkaException) else None
     text = _without_secrets(error.str() if error else str(problem), config).strip()
-    named = [
-        name for name in re.findall(r"[\"'` ]([a-z][a-z0-9]*(?:\.[a-z0-9]+)+)", f" {text}") if name in _known(config)
-    ]
+    words = re.findall(r"[a-z][a-z0-9]*(?:\.[a-z0-9]+)+|(?<=\")[a-z0-9]+(?=\")", text)
+    named = [word for word in words if word in _known(config)]
     names = ", ".join(dict.fromkeys(variable(_first_name(name, config)) for name in named))
     return SettingsError(
         f"{names or 'CDC_KAFKA_…'}: {text}",

@@ -57,6 +57,7 @@ ALIASES: Final[dict[str, str]] = {
     "queue.buffering.max.ms": "linger.ms",
     "compression.codec": "compression.type",
     "sasl.mechanisms": "sasl.mechanism",
+    "log.level": "log_level",  # the one whose name has an underscore
     "max.in.flight": "max.in.flight.requests.per.connection",
 }
 

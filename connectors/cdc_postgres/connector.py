@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import psycopg
+from psycopg import pq
+
 from cdc.model.checkpoint import Checkpoint
-from cdc.model.finding import Finding
+from cdc.model.finding import Finding, Severity
 from cdc.ports import Connector, ConnectorContext
 from cdc_postgres.faults import classify
 from cdc_postgres.settings import PostgresSettings
@@ -20,6 +23,19 @@ def _preflight(context: ConnectorContext, checkpoint: Checkpoint | None) -> list
     return preflight(context, checkpoint)
 
 
+def _driver() -> list[Finding]:
+    """For `cdc version`: which of psycopg's two implementations is loaded, and its libpq."""
+    number, slow = pq.version(), pq.__impl__ == "python"
+    return [
+        Finding(
+            Severity.WARNING if slow else Severity.OK,
+            "psycopg",
+            f"{psycopg.__version__}, implementation {pq.__impl__}, libpq {number // 10000}.{number % 10000}",
+            "Install psycopg[binary]: the pure-Python implementation is several times slower." if slow else "",
+        )
+    ]
+
+
 CONNECTOR = Connector(
     name="postgres",
     schemes=("postgresql", "postgres"),
@@ -27,4 +43,5 @@ CONNECTOR = Connector(
     open=_open,
     preflight=_preflight,
     classify=classify,
+    driver=_driver,
 )

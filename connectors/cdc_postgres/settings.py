@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
 from pydantic_settings import NoDecode
+
+UNDELIVERED: Final[dict[str, JsonValue]] = {"digest": False}
+"""For settings that change nothing in what is delivered: a new value leaves the checkpoint as it is."""
 
 
 class PostgresSettings(BaseModel):
@@ -30,18 +33,25 @@ class PostgresSettings(BaseModel):
     messages: bool = Field(
         True, description="Whether logical messages (pg_logical_emit_message) become events; PostgreSQL 14 and later."
     )
-    status_interval: float = Field(10.0, gt=0, le=30, description="Seconds between status updates to the server.")
+    status_interval: float = Field(
+        10.0, gt=0, le=30, json_schema_extra=UNDELIVERED, description="Seconds between status updates to the server."
+    )
     silence_limit: float = Field(
         300.0,
         ge=10,
+        json_schema_extra=UNDELIVERED,
         description="Seconds without a byte from the server until the connection is given up; asked for a sign of life at half of it.",
     )
     watch_interval: float = Field(
-        10.0, ge=1, description="Seconds between looks at the publication, the slot and new tables."
+        10.0,
+        ge=1,
+        json_schema_extra=UNDELIVERED,
+        description="Seconds between looks at the publication, the slot and new tables.",
     )
     slot_timeout: float = Field(
         300.0,
         ge=1,
+        json_schema_extra=UNDELIVERED,
         description="Seconds that the creation of the slot may wait for long transactions before it is tried anew.",
     )
 

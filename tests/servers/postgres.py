@@ -32,7 +32,7 @@ from tests.servers.process import (
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-SETTINGS_FILE = "suite.conf"
+SETTINGS_FILE = "server.conf"
 STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 DEFAULTS = {
     "wal_level": "logical",
@@ -98,10 +98,18 @@ class PostgresServer(LocalServer):
     def start(self) -> None:
         """Start on the same port and data as before; return when queries are answered."""
         self.prepare()
+        self._write_settings()
+        command = [str(self._binaries / "postgres"), "-D", str(self.data_dir)]
+        self._run([*command, "-c", f"config_file={self.data_dir / SETTINGS_FILE}"], self._answers, START_SECONDS)
+
+    def _write_settings(self) -> None:
+        """What initdb wrote comes first; ALTER SYSTEM still has the last word."""
         ours = {"listen_addresses": self.host, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         text = settings_text({**DEFAULTS, **ours, **self.settings}, quote=_quoted)
-        (self.data_dir / SETTINGS_FILE).write_text(text)
-        self._run([str(self._binaries / "postgres"), "-D", str(self.data_dir)], self._answers, START_SECONDS)
+        file = self.data_dir / SETTINGS_FILE
+        file.write_text(f"include 'postgresql.conf'\n{text}")
+        if self._account is not None:
+            self._account.take(file)  # or an umask of ours would hide it from the server
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast", seconds: float = STOP_SECONDS) -> None:
         """Shut down. ``fast`` waits until every walsender has sent all it has, for ever if its client does not read;
@@ -174,8 +182,6 @@ def initialise(binaries: Path, data: Path, options: Sequence[str] = ()) -> None:
         result = _initdb(binaries, data, ["--locale=C", *options])
     if result.returncode != 0:
         raise ServerError(f"initdb failed:\n{result.stdout.decode(errors='replace')}")
-    with open(data / "postgresql.conf", "a") as file:
-        file.write(f"include_if_exists = '{SETTINGS_FILE}'\n")
 
 
 def _initdb(binaries: Path, data: Path, options: Sequence[str]) -> subprocess.CompletedProcess[bytes]:

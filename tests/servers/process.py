@@ -46,10 +46,10 @@ class Account:
         entry = pwd.getpwnam("nobody")
         return cls(entry.pw_uid, entry.pw_gid)
 
-    def take(self, folder: Path) -> None:
-        """Give it the folder with everything inside."""
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+    def take(self, path: Path) -> None:
+        """Give it the file, or the folder with everything inside."""
+        for one in (path, *path.rglob("*")):
+            os.chown(one, self.uid, self.gid, follow_symlinks=False)
 
 
 def start_program(command: Sequence[str], folder: Path, account: Account | None) -> subprocess.Popen[bytes]:

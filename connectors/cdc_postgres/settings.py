@@ -40,7 +40,8 @@ class PostgresSettings(BaseModel):
         300.0,
         ge=10,
         json_schema_extra=UNDELIVERED,
-        description="Seconds without a byte from the server until the connection is given up; asked for a sign of life at half of it.",
+        description="Seconds without a byte from the server until the connection is given up; "
+        "at half of it the server is asked for a sign of life.",
     )
     watch_interval: float = Field(
         10.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -207,10 +208,8 @@ def test_S12_a_flipped_byte_is_an_error_or_another_value(data: bytes, at: int, v
     spoilt[min(at, len(data) - 1)] = value
     decoder = defined()
     decoder.decode(wire.begin(), [])
-    try:
+    with suppress(CdcError):
         decoder.decode(bytes(spoilt), [])
-    except CdcError:
-        pass
 
 
 def test_a_value_that_does_not_fit_its_type_names_the_column_and_not_the_value() -> None:

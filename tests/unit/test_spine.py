@@ -83,7 +83,7 @@ def test_selection(text: str, yes: list[tuple[str, str]], no: list[tuple[str, st
 
 @pytest.mark.parametrize("text", ["", "orders", "a.b.c", "!a.b", 'a."b', "a.b c.d", ","])
 def test_a_selection_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(ValueError, match="cannot read|no table"):
+    with pytest.raises(ValueError, match=r"cannot read|no table"):
         parse_selection(text)
 
 
@@ -94,7 +94,7 @@ def test_lsn_text(value: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "/", "1/", "x/y", "123456789/1"])
 def test_not_an_lsn(text: str) -> None:
-    with pytest.raises(ValueError, match="LSN|literal"):
+    with pytest.raises(ValueError, match=r"LSN|literal"):
         parse_lsn(text)
 
 

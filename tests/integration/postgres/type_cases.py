@@ -2,7 +2,7 @@
 
 Used three times: for the server's text read by plain queries, for real logical replication, and for docs/types.md. Nothing
 here calls the code under test: what is expected follows from the generated Python value, or is written down. Dates and times
-are in `type_cases_times.py`, ranges, shapes, containers and foreign types in `type_cases_shapes.py`.
+are in `type_cases_times.py`, JSON, shapes and ranges in `type_cases_shapes.py`, the rest in `type_cases_containers.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 from hypothesis import strategies as st
 
 from cdc.model.types import LogicalType
+from tests.integration.postgres.type_cases_containers import CONTAINER_CASES, STAND_IN_CASES
 from tests.integration.postgres.type_cases_shapes import SHAPE_CASES
 from tests.integration.postgres.type_cases_times import TIME_CASES
 from tests.integration.postgres.type_samples import (
@@ -278,7 +279,7 @@ BINARY_CASES = [
     ),
 ]
 
-CASES = [*NUMERIC_CASES, *TEXT_CASES, *BINARY_CASES, *TIME_CASES, *SHAPE_CASES]
+CASES = [*NUMERIC_CASES, *TEXT_CASES, *BINARY_CASES, *TIME_CASES, *SHAPE_CASES, *CONTAINER_CASES, *STAND_IN_CASES]
 
 
 def cases_on(version: int) -> list[TypeCase]:

@@ -145,3 +145,6 @@ def texts(longest: int) -> SearchStrategy[str]:
 NASTY_TEXTS = same(
     "", " ", "NULL", "null", '"', "\\", "\\\\", '\\"', "{}", "{a,b}", "(a,b)", "a\nb\tc\r\x01", "日本 €", "'"
 )
+
+COORDINATES = st.integers(-4_000, 4_000).map(lambda eighths: f"{eighths / 8:g}")
+"""Floats that every printer of floats prints alike."""

@@ -22,13 +22,15 @@ class PublicationState:
     tables: frozenset[tuple[str, str]]
 
 
+PUBLICATION_QUERY = (
+    "SELECT p.oid::text, p.puballtables::text, p.pubviaroot::text, concat_ws(',', CASE WHEN p.pubinsert THEN 'insert' END, "
+    "CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END), "
+    "t.schemaname, t.tablename FROM pg_publication p LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname WHERE p.pubname = {name}"
+)
+
+
 def publication_query(name_literal: str) -> str:
-    return (
-        "SELECT p.oid::text, p.puballtables::text, p.pubviaroot::text, concat_ws(',', CASE WHEN p.pubinsert THEN 'insert' END, "
-        "CASE WHEN p.pubupdate THEN 'update' END, CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END), "
-        "t.schemaname, t.tablename FROM pg_publication p LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname "
-        f"WHERE p.pubname = {name_literal}"
-    )
+    return PUBLICATION_QUERY.format(name=name_literal)
 
 
 def parse_publication(rows: Sequence[Sequence[str | None]]) -> PublicationState | None:

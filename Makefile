@@ -11,12 +11,30 @@ MINUTES ?= 10
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-$(VENV)/bin/python:
+# What the wheel is made of. The list is part of the stamp, since a file that went away is a change too.
+SOURCES := pyproject.toml setup.py $(sort $(shell find cdc connectors -name '*.py' -o -name '*.pxd' -o -name py.typed))
+
+# The last thing that `venv` makes: without it an interrupted one is completed.
+$(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-install: $(VENV)/bin/python ## the compiled wheel into .venv (interpreted where there is no compiler), command .venv/bin/cdc
-	$(VENV)/bin/python -m pip install --quiet --upgrade '.[postgres,kafka,demo]'
+$(VENV)/sources: FORCE | $(VENV)/bin/pip
+	@echo '$(SOURCES)' | cmp -s - $@ || echo '$(SOURCES)' > $@
+
+$(VENV)/stamp: $(SOURCES) $(VENV)/sources | $(VENV)/bin/pip
+	@echo 'installing into $(VENV)'
+	@rm -rf build/lib* build/bdist*  # or what is no longer a source would still be packed
+	@$(VENV)/bin/python -m pip install --quiet '.[postgres,kafka,demo]'
+	@$(VENV)/bin/cdc version | grep -q '^build=compiled' || echo 'note: no C compiler or no Python headers; cdc runs interpreted, slower. Install both, remove $(VENV) and repeat to change that.'
+	@touch $@
+
+install: $(VENV)/stamp ## the compiled wheel into .venv (interpreted where there is no compiler), command .venv/bin/cdc
 	@$(VENV)/bin/cdc version
+
+demo: $(VENV)/stamp ## a shop, watched live by the connector: SECONDS=10 ends by itself
+	@$(VENV)/bin/python -m demo --seconds $(SECONDS)
+
+FORCE:
 
 dev: ## an editable, interpreted install with the test tools into .venv-dev
 	test -x $(DEV)/bin/python || $(PYTHON) -m venv $(DEV)

@@ -50,6 +50,7 @@ from cdc_postgres.publication import (
 )
 from cdc_postgres.relations import Relations
 from cdc_postgres.settings import PostgresSettings
+from cdc_postgres.sql import Rows
 from cdc_postgres.stream import WalStream
 from cdc_postgres.text import text_reader
 from cdc_postgres.watch import Watch
@@ -155,10 +156,18 @@ class PostgresSource:
         return self._connection
 
     def _slot_state(self) -> SlotState | None:
-        return parse_slot(self._open.query(slot_query(self._open.literal(self.slot), self._open.server_version)))
+        return parse_slot(self._ask(slot_query(self._open.literal(self.slot), self._open.server_version)))
+
+    def _ask(self, sql: str) -> Rows:
+        """A question or a command in SQL, never on the replication connection.
+
+        What a walsender has looked up before START_REPLICATION stays in its caches: from PostgreSQL 16 on, one look at
+        pg_publication_tables there decodes a backlog with the tables' shapes of today (P23).
+        """
+        return self._catalog.query(sql)
 
     def _publication_state(self) -> PublicationState | None:
-        return parse_publication(self._open.query(publication_query(self._open.literal(self.publication))))
+        return parse_publication(self._ask(publication_query(self._open.literal(self.publication))))
 
     def _intend(self, identity: SystemIdentity) -> Checkpoint:
         if self._slot_state() is not None:
@@ -183,7 +192,7 @@ class PostgresSource:
         hit("postgres.publication-ready")
         slot = self._slot_state()
         if slot is not None and slot.lost:
-            self._open.query(f"SELECT pg_drop_replication_slot({self._open.literal(self.slot)})")
+            self._ask(f"SELECT pg_drop_replication_slot({self._open.literal(self.slot)})")
             slot = None
         position = slot.confirmed if slot is not None and slot.confirmed is not None else self._create_slot()
         hit("postgres.slot-created")
@@ -197,7 +206,7 @@ class PostgresSource:
         )
 
     def _ensure_publication(self) -> PublicationState:
-        tables = parse_tables(self._open.query(TABLES_QUERY), self._context.selection)
+        tables = parse_tables(self._ask(TABLES_QUERY), self._context.selection)
         found = self._publication_state()
         if found is None:
             publishable = [table for table in tables if table.publishable]
@@ -208,7 +217,7 @@ class PostgresSource:
                     statement,
                 )
             try:
-                self._open.query(statement)
+                self._ask(statement)
             except SettingsError as error:
                 raise _needs(
                     f"publication {self.publication} does not exist and cannot be made: {error}", statement
@@ -216,7 +225,7 @@ class PostgresSource:
             found = self._publication_state()
             assert found is not None
         elif "publication" in self._settings.create:
-            join_tables(self._open, self.publication, missing_tables(found, tables), self._warn_missing)
+            join_tables(self._catalog.connection(), self.publication, missing_tables(found, tables), self._warn_missing)
         return found
 
     def _warn_missing(self, statement: str) -> None:
@@ -283,9 +292,7 @@ class PostgresSource:
         """Another reader, or our own walsender that has not noticed our death: time will tell which."""
         now = time.monotonic()
         self._busy_since = self._busy_since or now
-        setting = self._open.query("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[
-            0
-        ][0]
+        setting = self._ask("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
         patience = max(float(setting or 0), SENDER_TIMEOUT) + BUSY_MARGIN
         where = f"{owner} at {address or 'a local socket'}"
         if now - self._busy_since > patience:
@@ -457,10 +464,10 @@ class PostgresSource:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        self._catalog.close()
 
     def close(self) -> None:
         self.disconnect()
-        self._catalog.close()
 
 
 def _position_lost(lost: Lost, checkpoint: Checkpoint) -> PositionLost:

@@ -1,0 +1,5 @@
+"""The scenarios' fixture."""
+
+from tests.integration.postgres.stream import capture
+
+__all__ = ["capture"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -75,8 +76,14 @@ class KafkaReader:
         try:
             waiting = {(part.topic, part.partition): end for part, end in ends.items() if end}
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in waiting])
+            deadline = time.monotonic() + ANSWER_SECONDS
             while waiting:
-                for message in consumer.consume(5000, ANSWER_SECONDS):
+                messages = consumer.consume(5000, 0.1)  # returns at once when there are as many, else when the time is up
+                if messages:
+                    deadline = time.monotonic() + ANSWER_SECONDS
+                elif time.monotonic() > deadline:
+                    raise TimeoutError(f"nothing came, though {sorted(waiting)} are not read to the end")
+                for message in messages:
                     if (error := message.error()) is not None:
                         raise KafkaException(error)
                     topic, number, offset = message.topic(), message.partition(), message.offset()

@@ -238,6 +238,7 @@ class Pump:
     def _advance(self, *, now: bool = False) -> None:
         """Durable in the sink, then in the checkpoint, then confirmed to the server."""
         if (safe := self._ledger.settle()) is not None:
+            hit("pump.settled")
             self._safe = safe
             self._last_ack = time.monotonic()
         if sabotaged("checkpoint-before-ack"):
@@ -334,6 +335,7 @@ class Pump:
             hit("drain.flushed")
             self._advance(now=True)
             self._source.idle()
+            hit("drain.confirmed")
         except (DeliveryGap, SourceOutage) as left:
             self._report.outage(left)
         self._report.state("stopped", position=self._checkpoint.mark.position)

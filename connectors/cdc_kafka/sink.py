@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from cdc.errors import CdcError, DeliveryGap, RecordRefused, SinkOutage
+from cdc.failpoints import hit
 from cdc.model.finding import Fault
 from cdc.model.record import Record
 from cdc.observe.logs import get_logger
@@ -95,6 +96,7 @@ class KafkaSink:
         except RecordRefused as refusal:
             refusal.taken = index - start
             raise
+        hit("kafka.produced")
         return len(records) - start
 
     def _produce_rare(self, record: Record, topic: Topic, ticket: Ticket) -> None:
@@ -168,6 +170,7 @@ class KafkaSink:
             return True
         acknowledged = count > self._link.events - before
         if acknowledged:
+            hit("kafka.acknowledged")
             self._link.well()
         return acknowledged
 
@@ -211,6 +214,7 @@ class KafkaSink:
             self._wait_for_reports(_STEP_ASKING)
             if not len(self._producer):
                 self._topics.forget()
+                hit("kafka.purged")
                 return True
             if time.monotonic() >= deadline:
                 return False

@@ -124,6 +124,7 @@ class PostgresSource:
             save(checkpoint)
             hit("postgres.gap-saved")
             checkpoint = self._establish(identity, checkpoint)
+            hit("postgres.gap-established")
             save(checkpoint)
         else:
             checkpoint = self._on_this_timeline(identity, checkpoint)
@@ -188,6 +189,7 @@ class PostgresSource:
                 fault="another-server",
                 action="Restore CDC_SOURCE and CDC_POSTGRES_SLOT, or `cdc checkpoint reset`.",
             )
+        hit("postgres.before-publication")
         publication = self._ensure_publication()
         hit("postgres.publication-ready")
         slot = self._slot_state()
@@ -348,6 +350,7 @@ class PostgresSource:
         self._frozen: tuple[object, dict[str, Any]] = (None, {})
         self._last_commit_us = 0
         connection.query(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}s'")
+        hit("postgres.before-streaming")
         connection.send(
             start_replication(
                 self.slot, position, self.publication, self._settings.messages and connection.server_version >= 140000

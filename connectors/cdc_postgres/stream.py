@@ -80,6 +80,7 @@ class WalStream:
         except psycopg.Error as error:
             raise translate(None, str(error)) from None
         if size:
+            hit("postgres.received")
             self._heard(data)
         return size
 
@@ -145,6 +146,7 @@ class WalStream:
         if self._pgconn.put_copy_data(message) == 1:  # 0: the buffer is full; what is in it will do
             self._next_status = time.monotonic() + self._status_interval
         self._flush()
+        hit("postgres.after-feedback")
 
     def _flush(self) -> None:
         self._unsent = self._pgconn.flush() == 1

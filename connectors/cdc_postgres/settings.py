@@ -36,6 +36,13 @@ class PostgresSettings(BaseModel):
     status_interval: float = Field(
         10.0, gt=0, le=30, json_schema_extra=UNDELIVERED, description="Seconds between status updates to the server."
     )
+    sender_timeout: float = Field(
+        60.0,
+        ge=1,
+        json_schema_extra=UNDELIVERED,
+        description="Seconds without a word from the connector until the server drops its session: our own wal_sender_timeout, "
+        "whatever the server's is. Must be well above CDC_POSTGRES_STATUS_INTERVAL.",
+    )
     silence_limit: float = Field(
         300.0,
         ge=10,

@@ -55,7 +55,6 @@ from cdc_postgres.stream import WalStream
 from cdc_postgres.text import text_reader
 from cdc_postgres.watch import Watch
 
-SENDER_TIMEOUT = 60  # seconds: what our own session asks of the walsender, whatever the server's default is
 BUSY_MARGIN = 10.0  # seconds beyond the server's time-out in which our own dead walsender must have gone
 BLOCKERS = (
     "SELECT string_agg(pid || ' (xid ' || coalesce(backend_xid::text, '-') || ', since ' || xact_start || ')', ', ') "
@@ -295,7 +294,7 @@ class PostgresSource:
         now = time.monotonic()
         self._busy_since = self._busy_since or now
         setting = self._ask("SELECT setting::bigint / 1000 FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
-        patience = max(float(setting or 0), SENDER_TIMEOUT) + BUSY_MARGIN
+        patience = max(float(setting or 0), self._settings.sender_timeout) + BUSY_MARGIN
         where = f"{owner} at {address or 'a local socket'}"
         if now - self._busy_since > patience:
             return AnotherInstance(
@@ -349,7 +348,7 @@ class PostgresSource:
         self._gap = checkpoint.gaps[-1] if mark.memory.get("gap") else None
         self._frozen: tuple[object, dict[str, Any]] = (None, {})
         self._last_commit_us = 0
-        connection.query(f"SET wal_sender_timeout = '{SENDER_TIMEOUT}s'")
+        connection.query(f"SET wal_sender_timeout = '{self._settings.sender_timeout * 1000:.0f}ms'")
         hit("postgres.before-streaming")
         connection.send(
             start_replication(

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cdc.errors import SettingsError
+from cdc.model.selection import parse_selection
 from cdc_postgres.catalog import TableState
 from cdc_postgres.connection import Connection
+from cdc_postgres.settings import PostgresSettings
 from cdc_postgres.sql import quote_identifier
 
 
@@ -65,14 +67,42 @@ def missing_tables(state: PublicationState, tables: Sequence[TableState]) -> lis
     return [table for table in tables if table.publishable and (table.schema, table.name) not in state.tables]
 
 
-def join_tables(connection: Connection, name: str, missing: Sequence[TableState], warn: Callable[[str], None]) -> None:
-    """Tables that the selection names and the publication lacks join where the role owns them; else one warning with the SQL."""
+def without_identity(tables: Sequence[TableState], keyless: str) -> list[TableState]:
+    """Those whose UPDATE and DELETE would fail in the application once they are published, and that nobody opted in (P16)."""
+    try:
+        allowed = parse_selection(keyless) if keyless else None
+    except ValueError as wrong:
+        raise SettingsError(f"CDC_POSTGRES_KEYLESS: {wrong}", action="Correct CDC_POSTGRES_KEYLESS.") from None
+    return [t for t in tables if not t.keyed and not (allowed and allowed.matches(t.schema, t.name))]
+
+
+def give_identity(table: TableState) -> str:
+    """What the operator may do about a table without an identity."""
+    return (
+        f"Give it a primary key, or run: ALTER TABLE {table.quoted} REPLICA IDENTITY FULL; or name it in CDC_POSTGRES_KEYLESS, if "
+        "nothing ever updates or deletes its rows; or exclude it in CDC_TABLES."
+    )
+
+
+def join_tables(
+    connection: Connection,
+    name: str,
+    missing: Sequence[TableState],
+    settings: PostgresSettings,
+    warn: Callable[[TableState, str], None],
+) -> None:
+    """Tables that the selection names and the publication lacks join where the role owns them; else one warning with what to do."""
+    harmful = without_identity(missing, settings.keyless)
+    allowed = "publication" in settings.create
     for table in missing:
         statement = add_table(name, table)
-        if not table.owned:
-            warn(statement)
+        if table in harmful:
+            warn(table, give_identity(table))
+            continue
+        if not (allowed and table.owned):
+            warn(table, f"Run: {statement};")
             continue
         try:
             connection.query(statement)
         except SettingsError:
-            warn(statement)
+            warn(table, f"Run: {statement};")

@@ -18,7 +18,7 @@ from cdc.model.event import Event, Gap
 from cdc.model.source_block import Constant, Fact, Slot, SourceLayout, Text
 from cdc.observe.logs import get_logger
 from cdc.ports import Batch, ConnectorContext, SourceStatus
-from cdc_postgres.catalog import TABLES_QUERY, Catalog, parse_tables
+from cdc_postgres.catalog import TABLES_QUERY, Catalog, TableState, parse_tables
 from cdc_postgres.commands import (
     SlotState,
     SystemIdentity,
@@ -43,10 +43,12 @@ from cdc_postgres.pgoutput import Decoder, RelationMessage, TypeMessage
 from cdc_postgres.publication import (
     PublicationState,
     create_publication,
+    give_identity,
     join_tables,
     missing_tables,
     parse_publication,
     publication_query,
+    without_identity,
 )
 from cdc_postgres.relations import Relations
 from cdc_postgres.settings import PostgresSettings
@@ -211,6 +213,7 @@ class PostgresSource:
         found = self._publication_state()
         if found is None:
             publishable = [table for table in tables if table.publishable]
+            self._refuse_harm(publishable)
             statement = create_publication(self.publication, publishable, self._open.server_version)
             if "publication" not in self._settings.create:
                 raise _needs(
@@ -225,15 +228,29 @@ class PostgresSource:
                 ) from error
             found = self._publication_state()
             assert found is not None
-        elif "publication" in self._settings.create:
-            join_tables(self._catalog.connection(), self.publication, missing_tables(found, tables), self._warn_missing)
+        else:
+            missing = missing_tables(found, tables)
+            join_tables(self._catalog.connection(), self.publication, missing, self._settings, self._warn_missing)
         return found
 
-    def _warn_missing(self, statement: str) -> None:
-        if statement not in self._warned:
-            self._warned.add(statement)
+    def _refuse_harm(self, tables: list[TableState]) -> None:
+        """P16: what would break the application takes the operator's word."""
+        if harmful := without_identity(tables, self._settings.keyless):
+            names = ", ".join(table.qualified_name for table in harmful)
+            raise SettingsError(
+                f"without a replica identity: {names}. Once they are published, the application's own UPDATE and DELETE on them fail",
+                fault="table-without-identity",
+                action=give_identity(harmful[0]),
+            )
+
+    def _warn_missing(self, table: TableState, action: str) -> None:
+        if action not in self._warned:
+            self._warned.add(action)
             self._log.warning(
-                "a selected table is not published", fault="table-not-published", action=f"Run: {statement};"
+                "a selected table is not published",
+                fault="table-not-published" if table.keyed else "table-without-identity",
+                table=table.qualified_name,
+                action=action,
             )
 
     def _create_slot(self) -> int:

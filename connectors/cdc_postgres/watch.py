@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from cdc.errors import CdcError, SourceOutage
 from cdc.model.selection import TableSelection
-from cdc_postgres.catalog import TABLES_QUERY, parse_tables
+from cdc_postgres.catalog import TABLES_QUERY, TableState, parse_tables
 from cdc_postgres.commands import parse_slot, slot_query
 from cdc_postgres.connection import Connection, ConnectionOptions
 from cdc_postgres.publication import PublicationState, join_tables, missing_tables, parse_publication, publication_query
@@ -27,7 +27,7 @@ class Watch:
         publication: str,
         slot: str,
         settings: PostgresSettings,
-        warn: Callable[[str], None],
+        warn: Callable[[TableState, str], None],
     ) -> None:
         self._options = options
         self._selection = selection
@@ -36,7 +36,7 @@ class Watch:
         self._settings = settings
         self._warn = warn
         self._connection: Connection | None = None
-        self._next = time.monotonic() + settings.watch_interval
+        self._next = 0.0  # at once: a table that was made while nobody looked loses its rows until it joins
         self._asked = 0
         self._found: PublicationState | None = None
         self.retained: int | None = None
@@ -81,8 +81,7 @@ class Watch:
             missing = missing_tables(self._found, parse_tables(rows, self._selection)) if self._found else []
             self._asked = 0
             self._next = time.monotonic() + self._settings.watch_interval
-            if missing and "publication" in self._settings.create:
-                join_tables(connection, self._publication, missing, self._warn)
+            join_tables(connection, self._publication, missing, self._settings, self._warn)
 
     def _ask(self, connection: Connection, number: int) -> None:
         literal = connection.literal

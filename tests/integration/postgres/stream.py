@@ -274,6 +274,10 @@ class Stream:
     def await_published(self, table: str) -> None:
         self._until(lambda: table in self.published(), f"{table} is published")
 
+    def await_logs(self, count: int, fault: str) -> None:
+        """Wait until that many lines about a fault were logged."""
+        self._until(lambda: len([line for line in self.logs if line.get("fault") == fault]) >= count, fault)
+
     # -- the connector's lives -------------------------------------------------------------------------------------------
 
     def start(self, **variables: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import psycopg
-from psycopg import pq
+from collections.abc import Iterator, Sequence
 
 from cdc.model.checkpoint import Checkpoint
-from cdc.model.finding import Finding, Severity
+from cdc.model.finding import Finding
 from cdc.ports import Connector, ConnectorContext
+from cdc_postgres.catalog import TABLES_QUERY, Catalog, parse_tables
 from cdc_postgres.faults import classify
+from cdc_postgres.identity import connection_options
 from cdc_postgres.settings import PostgresSettings
 from cdc_postgres.source import PostgresSource
 
@@ -23,17 +24,38 @@ def _preflight(context: ConnectorContext, checkpoint: Checkpoint | None) -> list
     return preflight(context, checkpoint)
 
 
-def _driver() -> list[Finding]:
-    """For `cdc version`: which of psycopg's two implementations is loaded, and its libpq."""
-    number, slow = pq.version(), pq.__impl__ == "python"
-    return [
-        Finding(
-            Severity.WARNING if slow else Severity.OK,
-            "psycopg",
-            f"{psycopg.__version__}, implementation {pq.__impl__}, libpq {number // 10000}.{number % 10000}",
-            "Install psycopg[binary]: the pure-Python implementation is several times slower." if slow else "",
-        )
-    ]
+def _tables(context: ConnectorContext) -> list[tuple[str, str]]:
+    """Those that can have events: a table that is not in the log has no topic."""
+    catalog = Catalog(connection_options(context))
+    try:
+        found = parse_tables(catalog.query(TABLES_QUERY), context.selection)
+        return [(table.schema, table.name) for table in found if table.publishable]
+    finally:
+        catalog.close()
+
+
+def _setup(context: ConnectorContext, admin: ConnectorContext) -> list[str]:
+    from cdc_postgres.setup import setup
+
+    return setup(context, admin)
+
+
+def _teardown(context: ConnectorContext, admin: ConnectorContext) -> list[str]:
+    from cdc_postgres.setup import teardown
+
+    return teardown(context, admin)
+
+
+def _execute(context: ConnectorContext, admin: ConnectorContext, statements: Sequence[str]) -> Iterator[Finding]:
+    from cdc_postgres.setup import execute
+
+    return execute(context, admin, statements)
+
+
+def _adopt(context: ConnectorContext) -> Checkpoint:
+    from cdc_postgres.adopt import adopt
+
+    return adopt(context)
 
 
 CONNECTOR = Connector(
@@ -42,6 +64,10 @@ CONNECTOR = Connector(
     settings=PostgresSettings,
     open=_open,
     preflight=_preflight,
+    tables=_tables,
+    setup=_setup,
+    teardown=_teardown,
+    execute=_execute,
+    adopt=_adopt,
     classify=classify,
-    driver=_driver,
 )

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -19,9 +19,20 @@ from cdc_postgres.catalog import TABLES_QUERY, TableState, parse_tables
 from cdc_postgres.commands import SlotState, SystemIdentity, parse_identify_system, parse_slot, slot_query
 from cdc_postgres.connection import Connection
 from cdc_postgres.identity import connection_options, publication_name, slot_name
-from cdc_postgres.publication import PublicationState, parse_publication, publication_query
+from cdc_postgres.publication import PublicationState, parse_publication, publication_query, without_identity
 from cdc_postgres.sql import Rows, quote_identifier
-from cdc_postgres.survey_queries import EXTRAS, FILTERS, OTHER_KINDS, OWNER, OWNER_18, RELATED, RIGHTS, ROLE, SETTINGS
+from cdc_postgres.survey_queries import (
+    EXTRAS,
+    FILTERS,
+    MEMBERS,
+    OTHER_KINDS,
+    OWNER,
+    OWNER_18,
+    RELATED,
+    RIGHTS,
+    ROLE,
+    SETTINGS,
+)
 
 NEWEST: Final = 18
 ALL_TABLES: Final = parse_selection("*.*")
@@ -65,7 +76,7 @@ class TableRights:
 
 @dataclass(frozen=True, slots=True)
 class TableExtras:
-    """What matters for capture beside `TableState`. `leaves` are partitions that have no identity; names are quoted in neither."""
+    """What matters for capture beside `TableState`. No name is quoted."""
 
     stored: tuple[str, ...]
     virtual: tuple[Computed, ...]
@@ -75,10 +86,24 @@ class TableExtras:
 
 
 @dataclass(frozen=True, slots=True)
-class Related:
-    """Partitions without an identity of their own, tables above, and tables that inherit without being partitions."""
+class Leaf:
+    """A partition that holds rows; its identity is its own, whatever its root's is."""
 
-    keyless_leaves: tuple[tuple[str, str], ...] = ()
+    schema: str
+    name: str
+    identity: str
+    keyed: bool
+
+    @property
+    def quoted(self) -> str:
+        return f"{quote_identifier(self.schema)}.{quote_identifier(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Partitions below, tables above, and tables that inherit without being partitions."""
+
+    leaves: tuple[Leaf, ...] = ()
     ancestors: tuple[tuple[str, str], ...] = ()
     heirs: tuple[tuple[str, str], ...] = ()
 
@@ -125,6 +150,10 @@ class Survey:
 
     def literal(self, text: str) -> str:
         return self._connection.literal(text)
+
+    @cached_property
+    def database(self) -> str:
+        return self.query("SELECT current_database()")[0][0] or ""
 
     @cached_property
     def settings(self) -> dict[str, int | str]:
@@ -177,7 +206,9 @@ class Survey:
     @cached_property
     def related(self) -> dict[tuple[str, str], Related]:
         return {
-            (str(schema), str(name)): Related(_pairs(leaves), _pairs(ancestors), _pairs(heirs))
+            (str(schema), str(name)): Related(
+                tuple(Leaf(*leaf) for leaf in _json(leaves)), _pairs(ancestors), _pairs(heirs)
+            )
             for schema, name, leaves, ancestors, heirs in self.query(RELATED)
         }
 
@@ -195,6 +226,29 @@ class Survey:
     @cached_property
     def publication(self) -> PublicationState | None:
         return parse_publication(self._connection.query(publication_query(self.literal(self.publication_name))))
+
+    @cached_property
+    def _members(self) -> set[tuple[str, str]]:
+        return {(str(schema), str(name)) for schema, name in self.query(MEMBERS)}
+
+    def published(self, table: TableState) -> bool:
+        state, name = self.publication, (table.schema, table.name)
+        return state is not None and (state.all_tables or name in state.tables or name in self._members)
+
+    @cached_property
+    def harmful(self) -> list[TableState]:
+        """Tables that must not be published: the application's own UPDATE and DELETE would fail in them (P16)."""
+        return [table for table in self.tables if self._harmful(table) and not self.opted_in(table)]
+
+    def _harmful(self, table: TableState) -> bool:
+        hidden = self.version >= 18 and table.identity == "f" and self.extras[table.schema, table.name].virtual
+        return not table.keyed or bool(hidden) or not all(leaf.keyed for leaf in self.relatives(table).leaves)
+
+    def opted_in(self, table: TableState) -> bool:
+        return not without_identity([replace(table, identity="n")], self.context.settings.keyless)
+
+    def relatives(self, table: TableState) -> Related:
+        return self.related.get((table.schema, table.name), Related())
 
     @cached_property
     def publication_extras(self) -> PublicationExtras:

@@ -49,9 +49,10 @@ WHERE c.relkind IN ('r', 'p', 'f') AND n.nspname <> 'information_schema' AND n.n
 
 RELATED: Final = """
 SELECT n.nspname, c.relname,
-  CASE c.relkind WHEN 'p' THEN (SELECT json_agg(json_build_array(ln.nspname, l.relname) ORDER BY ln.nspname, l.relname)
+  CASE c.relkind WHEN 'p' THEN (SELECT json_agg(json_build_array(ln.nspname, l.relname, l.relreplident, $keyed)
+      ORDER BY ln.nspname, l.relname)
     FROM pg_partition_tree(c.oid) t JOIN pg_class l ON l.oid = t.relid JOIN pg_namespace ln ON ln.oid = l.relnamespace
-    WHERE t.isleaf AND l.oid <> c.oid AND l.relkind = 'r' AND NOT ($keyed)) END::text,
+    WHERE t.isleaf AND l.oid <> c.oid AND l.relkind = 'r') END::text,
   CASE WHEN c.relispartition THEN (SELECT json_agg(json_build_array(an.nspname, a.relname))
     FROM pg_partition_ancestors(c.oid) t JOIN pg_class a ON a.oid = t.relid JOIN pg_namespace an ON an.oid = a.relnamespace
     WHERE a.oid <> c.oid) END::text,
@@ -70,6 +71,11 @@ OWNER: Final = """
 SELECT pg_has_role(p.pubowner, 'USAGE')::text, NULL FROM pg_publication p WHERE p.pubname = $publication"""
 
 OWNER_18: Final = OWNER.replace("NULL", "p.pubgencols::text")
+
+# Tables that were named: a root is among them even where its partitions are published under their own names.
+MEMBERS: Final = """
+SELECT n.nspname, c.relname FROM pg_publication_rel pr JOIN pg_publication p ON p.oid = pr.prpubid
+JOIN pg_class c ON c.oid = pr.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = $publication"""
 
 # Column lists and row filters are there from 15 on.
 FILTERS: Final = """

@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from demo.child import DemoError
 from demo.interrupt import Interrupt, Interrupted
+from demo.servers.child import DemoError
 
 _STARTED = time.monotonic()
 

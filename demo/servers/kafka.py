@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from confluent_kafka import cimpl
 
-from demo.child import DemoError
+from demo.servers.child import DemoError
 
 _PRODUCER: Final = 0  # rd_kafka_type_t
 _CONTROLLER: Final = 0

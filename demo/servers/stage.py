@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from demo.broker import Broker
-from demo.scratch import Scratch
-from demo.server import Server, version_text
+from demo.servers.kafka import Broker
+from demo.servers.postgres import Server, version_text
+from demo.servers.scratch import Scratch
 from demo.shop import SCHEMA, TABLES, create, furnish
 
 NAME: Final = "shop"

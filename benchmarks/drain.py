@@ -196,7 +196,7 @@ class Bench:
         with psycopg.connect(self.server.dsn(DATABASE), autocommit=True) as connection:
             while process.poll() is None:
                 time.sleep(0.02)
-                row = connection.execute(query).fetchone()  # type: ignore[arg-type] # built from our own names
+                row = connection.execute(query).fetchone()
                 assert row is not None
                 if row[0] and not first:
                     first = time.monotonic() - began

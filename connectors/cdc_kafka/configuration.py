@@ -48,11 +48,17 @@ _OWN_CA: Final = ("ssl.ca.location", "ssl.ca.pem", "ssl.keystore.location")
 def configuration(context: ConnectorContext) -> dict[str, str]:
     """Everything but callbacks; the same for the producer and for the client that asks about topics."""
     given = properties(context.settings)
-    merged = {"client.id": f"cdc-{context.name}", **DEFAULTS, **given, **INSISTED}
+    merged = {"client.id": f"cdc-{context.name}", **DEFAULTS, **_creation(context.settings), **given, **INSISTED}
     merged["bootstrap.servers"] = ",".join(brokers(context.url))
     merged |= _login(context, given)
     merged |= _security(context, merged, given)
     return merged | _bounds(context.memory, merged["message.max.bytes"])
+
+
+def _creation(settings: KafkaSettings) -> dict[str, str]:
+    """Where the broker's defaults will do for new topics, asking for one may create it: not every broker knows more."""
+    plain = settings.create_topics and settings.partitions is None and settings.replication is None
+    return {"allow.auto.create.topics": "true"} if plain else {}
 
 
 def admin_configuration(config: Mapping[str, str]) -> dict[str, str | int | float | bool]:

@@ -25,6 +25,7 @@ from cdc_kafka.batches import BatchSize
 from cdc_kafka.configuration import admin_configuration, configuration, wrong_setting
 from cdc_kafka.copies import Copies
 from cdc_kafka.faults import BROKEN, COMPACTED, INVALID, PURGED, TOO_LARGE, TOPIC_DENIED, error_in, fault_of
+from cdc_kafka.inquiry import Inquiry
 from cdc_kafka.link import LibraryLog, Link
 from cdc_kafka.partition import murmur2
 from cdc_kafka.topics import Topic, Topics
@@ -33,6 +34,7 @@ _ANY: Final = -1
 # `Producer.poll` sits out a timeout of 0.2 s or more even after events came, and so may not be given one.
 _STEP: Final = 0.1
 _STEP_ASKING: Final = 0.005
+_SILENCE_SECONDS: Final = 2.0
 _HOLD_SECONDS: Final = 1.0
 _HOLD_DENIED_SECONDS: Final = 5.0
 # A record batch's header, and the most that its first record needs besides its bytes (message format v2).
@@ -54,12 +56,13 @@ class KafkaSink:
         self._hashes: dict[bytes, int] = {}
         self._copies: Copies | None = None
         self._renew = ""
+        self._heard_at = time.monotonic()
         self._log = get_logger(sink="kafka")
 
     def open(self) -> None:
         self._producer = self._make_producer(self._config)
         self._batches = BatchSize(int(self._config["batch.size"]))
-        self._topics = Topics(self._make_admin(), self._settings, self._link.heard)
+        self._topics = Topics(Inquiry(self._make_admin()), self._settings, self._link.heard)
 
     @property
     def partitions(self) -> dict[str, int]:
@@ -155,10 +158,14 @@ class KafkaSink:
 
     def _turn(self) -> bool:
         """Whether there is news about topics."""
-        news = self._topics.turn(self._link.down)
+        news = self._topics.turn(self._link.down or self._silent())
         if news and self._batches.fit(self._topics):
             self._renew = f"batches of at most {self._batches.size} bytes fit the topics"
         return news
+
+    def _silent(self) -> bool:
+        """Something is on its way, and no acknowledgement came for long: a topic may have gone from under us."""
+        return time.monotonic() - self._heard_at > _SILENCE_SECONDS and len(self._producer) > 0
 
     def _serve(self, timeout: float) -> bool:
         """Let librdkafka call back. Whether there were acknowledgements."""
@@ -172,6 +179,7 @@ class KafkaSink:
         if acknowledged:
             hit("kafka.acknowledged")
             self._link.well()
+            self._heard_at = time.monotonic()
         return acknowledged
 
     def _broken(self, problem: KafkaException) -> None:

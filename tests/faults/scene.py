@@ -28,7 +28,8 @@ _NUMBERS = itertools.count(1)
 class Scene:
     """Every scene has its own database, slot, topics and checkpoint; servers may be shared.
 
-    `kafka` None: the file sink. `proxy`: the connector reaches PostgreSQL through it; writer and judge do not.
+    `kafka` None: the file sink. `through`: the connector reaches PostgreSQL by this proxy; writer and judge do not.
+    `limits`: the largest record, in bytes, of a table's topic.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Scene:
         ddl: bool = True,
         through: Proxy | None = None,
         bootstrap: str = "",
+        limits: Mapping[str, int] | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.name = f"s{os.getpid()}n{next(_NUMBERS)}"
@@ -60,7 +62,9 @@ class Scene:
             sink = f"kafka://{bootstrap or kafka.bootstrap}"
             self.reader = KafkaReader(kafka.bootstrap, self.name)
             for topic in (*TABLES, "message", "gap"):
-                kafka.create_topic(f"{self.name}.{topic}", 1 if topic == "gap" else PARTITIONS)
+                bytes = (limits or {}).get(topic)
+                config = {"max.message.bytes": str(bytes)} if bytes else None
+                kafka.create_topic(f"{self.name}.{topic}", 1 if topic == "gap" else PARTITIONS, config)
         parts = urlsplit(self.dsn)
         address = f"{through.host}:{through.port}" if through else f"{parts.hostname}:{parts.port}"
         self.settings = {
@@ -87,19 +91,21 @@ class Scene:
         self._stack.close()
         self.workload.close()
         if self.postgres.running:
-            self._drop()
+            self.drop_slot()  # a server has a bounded number of them, and each holds the log back
 
-    def _drop(self) -> None:
-        """Free the slot: a server has a bounded number of them, and a slot holds the log back."""
-        query = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active_pid IS NOT NULL"
-        wait_until(lambda: not self._terminate(query), 30, "the slot is free")
-        self.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", self.slot)
+    def drop_slot(self) -> None:
+        """With whoever reads it."""
 
-    def _terminate(self, query: str) -> bool:
-        rows = self.query(query, self.slot)
-        for (pid,) in rows:
-            self.query("SELECT pg_terminate_backend(%s)", pid)
-        return bool(rows)
+        def free() -> bool:
+            rows = self.query("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s AND active", self.slot)
+            for (pid,) in rows:
+                self.query("SELECT pg_terminate_backend(%s)", pid)
+            return not rows
+
+        wait_until(free, 30, "free to drop")
+        self.query(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s", self.slot
+        )
 
     def query(self, statement: str, *params: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.dsn, autocommit=True) as connection:

@@ -51,7 +51,9 @@ class Verdict:
     def __str__(self) -> str:
         told = "\n".join(f"  {violation}" for violation in self.violations[:_MOST_TOLD])
         more = len(self.violations) - _MOST_TOLD
-        head = f"{self.events} events, {self.lost} lost, {self.duplicates} duplicates, {len(self.violations)} violations"
+        head = (
+            f"{self.events} events, {self.lost} lost, {self.duplicates} duplicates, {len(self.violations)} violations"
+        )
         return head + (f"\n{told}" if told else "") + (f"\n  and {more} more" if more > 0 else "")
 
 
@@ -149,7 +151,9 @@ class _Check:
 
     def _tombstone(self, record: Delivered, before: _Seen | None) -> None:
         if before is None or before.op != "d":
-            self._violated("I2", f"{record.place} offset {record.offset}: a tombstone that follows no delete of its key")
+            self._violated(
+                "I2", f"{record.place} offset {record.offset}: a tombstone that follows no delete of its key"
+            )
             return
         position, ordinal, _ = before.order
         self._events.append(
@@ -172,9 +176,7 @@ class _Check:
         if self._messages.setdefault(document["id"], told) != told:
             self._violated("I6", f"id {document['id']} stands for two messages")
 
-    def _change(
-        self, record: Delivered, document: dict[str, Any], last: dict[tuple[str, bytes | None], _Seen]
-    ) -> None:
+    def _change(self, record: Delivered, document: dict[str, Any], last: dict[tuple[str, bytes | None], _Seen]) -> None:
         found = _ID.fullmatch(document["id"])
         if found is None:
             self._violated("I6", f"an id cannot be read: {document['id']}")
@@ -289,7 +291,9 @@ class _Check:
             for kind, difference in (("is missing", wanted - found), ("should not be there", found - wanted)):
                 for row, count in list(difference.items())[:3]:
                     versions = dict(row).get("version", "?")
-                    self._violated("I3", f"{table}: after replaying the topic a row of version {versions} {kind} ({count})")
+                    self._violated(
+                        "I3", f"{table}: after replaying the topic a row of version {versions} {kind} ({count})"
+                    )
 
     # -- I4, I5, I7 --------------------------------------------------------------------------------------------------------
 

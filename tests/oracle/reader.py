@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -78,7 +79,9 @@ class KafkaReader:
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in waiting])
             deadline = time.monotonic() + ANSWER_SECONDS
             while waiting:
-                messages = consumer.consume(5000, 0.1)  # returns at once when there are as many, else when the time is up
+                messages = consumer.consume(
+                    5000, 0.1
+                )  # returns at once when there are as many, else when the time is up
                 if messages:
                     deadline = time.monotonic() + ANSWER_SECONDS
                 elif time.monotonic() > deadline:
@@ -162,3 +165,13 @@ def read_checkpoint(path: Path) -> tuple[int | None, tuple[int, int] | None]:
 def appended(before: Mapping[str, int], after: Mapping[str, int]) -> int:
     """How many records were added between two looks at the ends."""
     return sum(end - before.get(place, 0) for place, end in after.items())
+
+
+def read_dead_letters(folder: Path) -> list[Delivered]:
+    """Records that the broker would not take, each a file of its own; their order is not kept."""
+    found = []
+    for number, path in enumerate(sorted(folder.glob("*.json"))):
+        letter = orjson.loads(path.read_bytes())
+        key, value = (None if letter[name] is None else b64decode(letter[name]) for name in ("key", "value"))
+        found.append(Delivered("dead letters", number, letter["topic"], key, value))
+    return found

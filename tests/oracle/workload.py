@@ -61,7 +61,9 @@ class Session:
         self._marker = 0
         self._savepoint: tuple[int, Live] | None = None
 
-    def execute(self, statement: str | sql.Composed, params: Sequence[Any] | None = None) -> psycopg.Cursor[tuple[Any, ...]]:
+    def execute(
+        self, statement: str | sql.Composed, params: Sequence[Any] | None = None
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
         if self.connection is None or self.connection.closed:
             self.connection = self._workload.connect()
         query = statement.encode() if isinstance(statement, str) else statement
@@ -329,7 +331,9 @@ class Workload:
 
     def insert(self, session: Session, table: str) -> None:
         key = self._new_key(session, table)
-        values = dict(zip(KEYS[table], key, strict=True)) | {"version": self.next_version()} | self._payload(table, True)
+        values = (
+            dict(zip(KEYS[table], key, strict=True)) | {"version": self.next_version()} | self._payload(table, True)
+        )
         columns = sql.SQL(", ").join(map(sql.Identifier, values))
         query = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING *").format(
             _table(table), columns, sql.SQL(", ").join(sql.Placeholder() * len(values))

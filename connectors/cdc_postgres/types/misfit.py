@@ -30,6 +30,6 @@ class NotUtf8(DataError):
     def __init__(self) -> None:
         super().__init__(
             "a value is not valid UTF-8",
-            fault="invalid-utf8",
+            fault="invalid-encoding",
             action="Find the database's encoding; in a SQL_ASCII database a value may hold anything.",
         )

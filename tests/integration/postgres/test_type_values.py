@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -29,7 +30,19 @@ from cdc_postgres.types import (
 )
 from cdc_postgres.types.catalog import BUILT_IN
 from tests.integration.postgres.type_cases import CASES, LABELS, cases_on, setup_statements
-from tests.integration.postgres.type_samples import JSON_SHAPED, NUMBERS, Sample, TypeCase, iso, parse_json
+from tests.integration.postgres.type_samples import (
+    JSON_SHAPED,
+    NUMBERS,
+    Sample,
+    TypeCase,
+    Values,
+    array_text,
+    in_twos,
+    iso,
+    keeps_its_shape,
+    meaning,
+    parse_json,
+)
 from tests.servers.postgres import PostgresServer
 
 SESSION = {
@@ -41,9 +54,8 @@ SESSION = {
     "lc_monetary": "C",
     "client_encoding": "UTF8",
 }
+_numbers = count()
 ODD_NAME = 'odd "name", \\'
-
-Values = Sequence[Sample | None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,8 @@ def around(index: int, case: TypeCase) -> list[str]:
 
 
 @contextmanager
-def open_session(server: PostgresServer, database: str) -> Iterator[Session]:
+def open_session(server: PostgresServer) -> Iterator[Session]:
+    database = f"types_{next(_numbers)}"  # a module's fixture may be set up again when tests run in another order
     wanted = cases_on(server.version)
     statements = setup_statements(server.version)
     statements += [statement for case in wanted for statement in around(CASES.index(case), case)]
@@ -115,46 +128,16 @@ def read_catalog(session: Session, oids: Any) -> dict[int, TypeInfo]:
     return parse_catalog_rows([[row[0] or b""] for row in rows])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def newest(postgres: PostgresServer) -> Iterator[Session]:
-    with open_session(postgres, "type_values") as session:
+    with open_session(postgres) as session:
         yield session
 
 
 @pytest.fixture(scope="module")
 def every(every_postgres: PostgresServer) -> Iterator[Session]:
-    with open_session(every_postgres, "type_edges") as session:
+    with open_session(every_postgres) as session:
         yield session
-
-
-# What to send
-
-
-def array_text(values: Sequence[Any], delimiter: str) -> str:
-    """An array constant; nested lists are dimensions."""
-    return "{" + delimiter.join(_element(value, delimiter) for value in values) + "}"
-
-
-def _element(value: Any, delimiter: str) -> str:
-    if isinstance(value, list):
-        return array_text(value, delimiter)
-    if value is None:
-        return "NULL"
-    literal: str = value.literal
-    return '"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def in_twos(values: Values) -> list[list[Sample | None]]:
-    """Two columns; the last row is filled up with NULL."""
-    padded = [*values, None] if len(values) % 2 else list(values)
-    return [padded[i : i + 2] for i in range(0, len(padded), 2)]
-
-
-def meaning(case: TypeCase, value: Any) -> Any:
-    """What a value, or a list of values, is in JSON."""
-    if isinstance(value, list):
-        return [meaning(case, item) for item in value]
-    return None if value is None else iso(case.logical, value.canonical)
 
 
 # What must come back
@@ -233,14 +216,9 @@ def test_edges(every: Session) -> None:
     for case in cases_on(every.version):
         values = case.edges_on(every.version)
         check_alone(every, case, values, second_opinion=False)
-        fit = [value for value in values if fits(case, value)]
+        fit = [value for value in values if keeps_its_shape(case, value)]
         check_arrays(every, case, fit)
         check_fields(every, case, fit)
-
-
-def fits(case: TypeCase, value: Sample) -> bool:
-    """Whether the value has the shape of its type: the stand-ins hold text that has not, which changes what is around it."""
-    return not (case.logical is LogicalType.VECTOR and value.canonical.startswith(b'"'))
 
 
 def test_columns(every: Session) -> None:

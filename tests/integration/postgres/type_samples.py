@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -105,6 +105,8 @@ FLOATS = {LogicalType.FLOAT32: "f", LogicalType.FLOAT64: "d"}
 JSON_SHAPED = (LogicalType.BOOL, LogicalType.ARRAY, LogicalType.COMPOSITE, LogicalType.MAP, LogicalType.VECTOR)
 
 
+Values = Sequence[Sample | None]
+
 # Building blocks
 
 
@@ -148,3 +150,38 @@ NASTY_TEXTS = same(
 
 COORDINATES = st.integers(-4_000, 4_000).map(lambda eighths: f"{eighths / 8:g}")
 """Floats that every printer of floats prints alike."""
+
+
+# What to send, and what it means
+
+
+def array_text(values: Sequence[Any], delimiter: str) -> str:
+    """An array constant; nested lists are dimensions."""
+    return "{" + delimiter.join(_element(value, delimiter) for value in values) + "}"
+
+
+def _element(value: Any, delimiter: str) -> str:
+    if isinstance(value, list):
+        return array_text(value, delimiter)
+    if value is None:
+        return "NULL"
+    literal: str = value.literal
+    return '"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def in_twos(values: Values) -> list[list[Sample | None]]:
+    """Two columns; the last row is filled up with NULL."""
+    padded = [*values, None] if len(values) % 2 else list(values)
+    return [padded[i : i + 2] for i in range(0, len(padded), 2)]
+
+
+def meaning(case: TypeCase, value: Any) -> Any:
+    """What a value, or a list of values, is in JSON."""
+    if isinstance(value, list):
+        return [meaning(case, item) for item in value]
+    return None if value is None else iso(case.logical, value.canonical)
+
+
+def keeps_its_shape(case: TypeCase, value: Sample) -> bool:
+    """False for text that a stand-in takes although it is not of the type: it turns all that holds it into text."""
+    return not (case.logical is LogicalType.VECTOR and value.canonical.startswith(b'"'))

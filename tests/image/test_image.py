@@ -1,0 +1,127 @@
+"""The image itself: built, looked at, and run the way the manifests run it, against real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.image.engine import Image, ImageUnavailableError, built_image
+from tests.image.manifests import compose, compose_environment
+from tests.image.sandbox import Sandbox
+from tests.servers.kafka import KafkaServer
+from tests.servers.plugin import StartPostgres
+from tests.servers.process import Account, private_folder, remove_folder
+from tests.servers.require import requirement
+
+pytestmark = pytest.mark.slow
+
+USER = Account(10001, 10001)
+MEMORY = 256 << 10  # in KiB, as the manifests limit it
+
+
+@pytest.fixture(scope="module")
+def image(request: pytest.FixtureRequest) -> Iterator[Image]:
+    with ExitStack() as stack:
+        try:
+            built = stack.enter_context(built_image())
+        except ImageUnavailableError as error:
+            if requirement() == "all":
+                raise
+            pytest.skip(str(error))
+        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.write_line(f"\n{built.sizes}")
+        yield built
+
+
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    """Of the image's user, and of nobody else."""
+    folder = private_folder("cdc-volume-", USER)
+    yield folder
+    remove_folder(folder)
+
+
+def test_it_says_how_it_is_run(image: Image) -> None:
+    configuration = image.configuration
+    assert (configuration["Entrypoint"], configuration["Cmd"]) == (["cdc"], ["run"])
+    assert configuration["User"] == "10001:10001"
+    assert configuration["Healthcheck"]["Test"] == ["CMD", "cdc", "health"]
+    assert list(configuration["Volumes"]) == ["/var/lib/cdc"]
+    assert not [entry for entry in configuration["Env"] if entry.startswith(("CDC_", "PIP_"))]
+
+
+def test_nothing_is_in_it_but_what_runs(image: Image) -> None:
+    installed = image.root / "opt/cdc"
+    assert sorted(path.name for path in (installed / "bin").iterdir()) == ["cdc", "python", "python3", "python3.11"]
+    assert not [path for path in installed.rglob("*") if path.name in ("__pycache__", "pip", "setuptools", "Cython")]
+    assert not [name for name in ("gcc", "cc", "ld", "strip") if (image.root / "usr/bin" / name).exists()]
+    for build_time in ("build", "etc/pip.conf", "run/pip-certificates.pem"):
+        assert not (image.root / build_time).exists()
+    state = (image.root / "var/lib/cdc").stat()
+    assert (state.st_uid, state.st_gid, state.st_mode & 0o777) == (USER.uid, USER.gid, 0o700)
+    assert image.size - image.base_size < 60 << 20
+
+
+def test_without_settings_it_ends_with_2(image: Image, volume: Path, tmp_path: Path) -> None:
+    with Sandbox(image, {}, volume, tmp_path / "log") as sandbox:
+        assert sandbox.wait(30) == 2, sandbox.output()
+    assert "CDC_NAME" in sandbox.output()
+
+
+def test_the_main_job_as_pid_1_on_a_read_only_root(
+    image: Image, volume: Path, tmp_path: Path, postgres_server: StartPostgres, kafka: KafkaServer
+) -> None:
+    """With the database, the role and the settings of compose.yaml; only addresses and topic are the test's own."""
+    postgres = postgres_server(version=18)
+    postgres.create_database("shop")
+    postgres.execute(compose()["configs"]["setup"]["content"], dbname="shop")
+    prefix = uuid.uuid4().hex[:8]
+    environment = compose_environment() | {
+        "CDC_SOURCE": postgres.dsn("shop", "cdc"),
+        "CDC_SINK": f"kafka://{kafka.bootstrap}",
+        "CDC_TOPIC": f"{prefix}.{{schema}}.{{table}}",
+    }
+    with Sandbox(image, environment, volume, tmp_path / "log") as sandbox:
+        _until(lambda: sandbox.execute("cdc", "health").returncode == 0, sandbox)
+        assert sandbox.execute("cdc", "health").stdout.startswith("ready")
+        assert json.loads(sandbox.execute("cdc", "status", "--format", "json").stdout)["pid"] == 1
+        assert sandbox.execute("touch", "/opt/cdc/x", "/tmp/x").returncode != 0
+        assert sandbox.execute("id", "-u").stdout.strip() == str(USER.uid)
+        assert sandbox.execute("cdc", "version").stdout.splitlines()[2] == "build=compiled"
+        postgres.execute("INSERT INTO orders (customer, total) VALUES ('ada', 9.90)", dbname="shop")
+        topic = f"{prefix}.public.orders"
+        _until(lambda: topic in kafka.topics() and bool(kafka.read_all(topic)), sandbox)
+        memory = _peak_memory(sandbox.pid)
+        postgres.execute("INSERT INTO orders (customer, total) VALUES ('grace', 1)", dbname="shop")
+        assert sandbox.terminate(40) == 0, sandbox.output()
+    assert memory < MEMORY, f"{memory} KiB"
+    events = [json.loads(record.value or b"{}") for record in kafka.read_all(topic)]
+    assert [event["after"]["customer"] for event in events][:1] == ["ada"]
+    checkpoint = volume / "shop.checkpoint"
+    assert checkpoint.stat().st_uid == USER.uid
+    assert not os.path.lexists(f"{checkpoint}.sock")
+    ((slot,),) = postgres.execute("SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE NOT active")
+    assert slot in checkpoint.read_text(errors="replace")
+
+
+def _until(done: Callable[[], bool], sandbox: Sandbox, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert sandbox.running and time.monotonic() < deadline, sandbox.output()
+        time.sleep(0.1)
+
+
+def _peak_memory(pid: int) -> int:
+    """In KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise AssertionError("the process is gone")

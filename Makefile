@@ -58,8 +58,11 @@ test-all: dev $(TEST)/stamp ## every suite on every server and both builds: long
 	TEST_ALL=1 TEST_BUILD=compiled $(TEST)/bin/pytest tests
 	TEST_ALL=1 TEST_BUILD=interpreted $(DEV)/bin/pytest tests
 
+bench: $(TEST)/stamp ## drain rate beside pg_recvlogical: CHANGES=1000000 RUNS=3, QUICK=1
+	$(TEST)/bin/python -P -m benchmarks.drain $(if $(QUICK),--changes 100000 --runs 1,--changes $(or $(CHANGES),1000000) --runs $(or $(RUNS),3))
+
 soak: $(TEST)/stamp ## random kills under load: MINUTES=10 SEED=… BREAK=<sabotage>
-	$(TEST)/bin/python -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BREAK),--break $(BREAK))
+	$(TEST)/bin/python -P -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BREAK),--break $(BREAK))
 
 lint: ## ruff
 	$(DEV)/bin/ruff check .
@@ -75,3 +78,14 @@ generate: ## the files that are made from the code
 	$(DEV)/bin/cdc settings --format env > config/example.env
 	$(DEV)/bin/cdc settings --format markdown > docs/settings.md
 	$(DEV)/bin/cdc settings --format json-schema > config/schema/settings.json
+
+.PHONY: lock image
+lock: ## the image's pinned packages anew, requirements/*.txt; UPGRADE=1 takes the newest
+	scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv "$$scratch" && \
+	"$$scratch/bin/pip" install --quiet 'pip-tools>=7.4' && export CUSTOM_COMPILE_COMMAND='make lock' && \
+	compile="$$scratch/bin/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links $(if $(UPGRADE),--upgrade)" && \
+	$$compile --extra postgres --extra kafka --output-file requirements/image.txt pyproject.toml && \
+	$$compile --allow-unsafe --only-build-deps --build-deps-for wheel --output-file requirements/build.txt pyproject.toml
+
+image: dev ## the container image, built without a container engine (root, Debian); prints its size
+	$(DEV)/bin/python -m tests.image

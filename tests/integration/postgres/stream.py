@@ -266,6 +266,10 @@ class Stream:
         """Another session, for transactions that run beside each other."""
         return psycopg.connect(self.server.dsn(self.database), autocommit=True)
 
+    def reconnect(self) -> None:
+        """After the server was restarted."""
+        self.connection = psycopg.connect(self.server.dsn(self.database), autocommit=True)
+
     def published(self) -> set[str]:
         """Qualified names of the tables in the connector's publication, without the harness's own."""
         rows = self.sql("SELECT schemaname || '.' || tablename FROM pg_publication_tables WHERE pubname = 'cdc_t'")
@@ -422,10 +426,17 @@ def _is_marker(seen: Seen) -> bool:
 class OpenCapture(Protocol):
     """Makes a database with `setup` and, unless `started` is False, a connector that streams from it.
 
-    `database` is what CREATE DATABASE is told besides the name. Variables are the connector's: `CDC_TOMBSTONES="false"`.
+    `database` is what CREATE DATABASE is told besides the name, `server` another one than the test's. Variables are the connector's: `CDC_TOMBSTONES="false"`.
     """
 
-    def __call__(self, *setup: str, started: bool = True, database: str = "", **variables: str) -> Stream: ...
+    def __call__(
+        self,
+        *setup: str,
+        started: bool = True,
+        database: str = "",
+        server: PostgresServer | None = None,
+        **variables: str,
+    ) -> Stream: ...
 
 
 @pytest.fixture
@@ -433,14 +444,21 @@ def capture(every_postgres: PostgresServer, tmp_path: Path) -> Iterator[OpenCapt
     """A factory of streams, which end with the test together with their databases and slots."""
     with ExitStack() as streams:
 
-        def open_capture(*setup: str, started: bool = True, database: str = "", **variables: str) -> Stream:
+        def open_capture(
+            *setup: str,
+            started: bool = True,
+            database: str = "",
+            server: PostgresServer | None = None,
+            **variables: str,
+        ) -> Stream:
+            server = server or every_postgres
             name = f"cdc_{os.getpid()}_{next(_numbers)}"
-            with psycopg.connect(every_postgres.dsn(), autocommit=True) as connection:
+            with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)).as_string(connection)
                 connection.execute(f"{statement} {database}".encode())
             folder = tmp_path / name
             folder.mkdir()
-            stream = Stream(every_postgres, name, folder, variables)
+            stream = Stream(server, name, folder, variables)
             streams.callback(stream.close)
             get_logger()  # or its first use would put an end to the capturing of logs
             stream.logs = streams.enter_context(capture_logs())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -178,7 +178,8 @@ class KafkaServer(LocalServer):
             raise ServerError(f"there is no topic {topic!r} with a leader; there are {self.topics()}")
         consumer = Consumer(self._reader_config(isolation))
         try:
-            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
+            # By number: OFFSET_BEGINNING is looked up before the leader is known, and again half a second later.
+            consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
             records = list(_until_end(consumer, set(partitions), seconds))
         finally:
             consumer.close()
@@ -209,6 +210,7 @@ class KafkaServer(LocalServer):
             "bootstrap.servers": self.bootstrap,
             "group.id": "suite",  # asked for by the client, and never joined: partitions are assigned by hand
             "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",  # where the records from offset 0 on have been deleted
             "enable.partition.eof": True,
             "isolation.level": isolation,
             "fetch.wait.max.ms": 10,

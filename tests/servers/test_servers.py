@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from tests.servers import ConsumedRecord, KafkaServer, PostgresServer, Proxy, ServerError, free_port, postgres_versions
 from tests.servers.plugin import StartKafka, StartPostgres
@@ -106,6 +107,15 @@ def test_kafka_reads_every_partition(kafka: KafkaServer) -> None:
     assert records[0] == ConsumedRecord(
         "all", 0, 0, records[0].key, b"1", headers=(("h", b"1"), ("h", None)), timestamp=1_000
     )
+
+
+def test_kafka_reads_from_the_first_record_that_is_left(kafka: KafkaServer) -> None:
+    kafka.create_topic("shortened")
+    produce(kafka.bootstrap, "shortened", b"0", b"1", b"2")
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    for deleted in admin.delete_records([TopicPartition("shortened", 0, 2)]).values():
+        deleted.result(10)
+    assert [(record.offset, record.value) for record in kafka.read_all("shortened")] == [(2, b"2")]
 
 
 def test_kafka_refuses_unknown_topics(kafka: KafkaServer) -> None:

@@ -24,7 +24,8 @@ def compose_environment() -> dict[str, str]:
     environment: dict[str, str] = {}
     for file in connector["env_file"]:
         environment |= read_env_file(CONFIG / file["path"])
-    return environment | connector.get("environment", {})
+    environment |= connector.get("environment", {})
+    return environment
 
 
 def sidecar() -> dict[str, dict[str, Any]]:

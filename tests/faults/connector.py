@@ -136,7 +136,7 @@ class Connector:
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 30.0, what: str = "so far") -> None:
         """Poll; fails at once when the process has ended."""
-        wait_until(condition, seconds, what, lambda: self._check_alive())
+        wait_until(condition, seconds, what, self._check_alive)
 
     def _check_alive(self) -> None:
         if not self.running:

@@ -76,7 +76,7 @@ class Scene:
             "CDC_CHECKPOINT_INTERVAL": "0.05",
             "CDC_LOG_FORMAT": "json",
             "CDC_POSTGRES_KEYLESS": "public.loose",
-            "CDC_POSTGRES_STATUS_INTERVAL": "0.5",
+            "CDC_POSTGRES_STATUS_INTERVAL": "0.2",
             **(settings or {}),
         }
         self.connector = self._stack.enter_context(Connector(folder / "connector", self.settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from base64 import b64decode
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -185,6 +186,7 @@ class _Check:
         source = document["source"]
         key = None if record.key is None else orjson.dumps(orjson.loads(record.key)).decode()
         half = 2 if found["half"] == "c" else 0
+        _share(document)
         order = (lsn(found["lsn"]), int(found["ordinal"]), half)
         table = f"{source['schema']}.{source['table']}"
         seen = _Seen(record, order, document["id"], document["op"], table, key, document)
@@ -327,6 +329,14 @@ class _Check:
                 self._violated("I7", f"{seen.id} came again though the checkpoint held it")
             else:
                 self._violated("I4", f"the checkpoint was past {seen.id} before it was delivered")
+
+
+def _share(document: dict[str, Any]) -> None:
+    """One copy of each large value: a long run has hundreds of thousands of rows."""
+    row = document["after"] or {}
+    for name, value in row.items():
+        if isinstance(value, str) and len(value) > 200:
+            row[name] = sys.intern(value)
 
 
 def _held(sample: Sample, order: Order) -> bool:

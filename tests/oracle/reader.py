@@ -10,8 +10,9 @@ from typing import Protocol
 
 import orjson
 import psycopg
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from cdc.checkpoint.format import decode
 from cdc.errors import CheckpointUnreadable
@@ -19,6 +20,7 @@ from cdc.model.checkpoint import Phase
 from tests.oracle.history import Delivered, Sample, lsn
 
 ANSWER_SECONDS = 10.0
+LATEST: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class Reader(Protocol):
@@ -59,7 +61,7 @@ class KafkaReader:
     """All topics whose name begins with `<name>.`"""
 
     def __init__(self, bootstrap: str, name: str) -> None:
-        self._config: dict[str, str | int | bool] = {
+        self._config: dict[str, str | int | float | bool] = {
             "bootstrap.servers": bootstrap,
             "log_level": 0,
             "reconnect.backoff.ms": 20,
@@ -110,7 +112,7 @@ class KafkaReader:
             if name.startswith(self._prefix)
             for number in topic.partitions
         ]
-        asked = self._admin.list_offsets({part: OffsetSpec.latest() for part in parts}) if parts else {}
+        asked = self._admin.list_offsets(dict.fromkeys(parts, LATEST)) if parts else {}
         return {part: future.result(ANSWER_SECONDS).offset for part, future in asked.items()}
 
 
@@ -134,7 +136,7 @@ class Sampler:
             confirmed, incarnation = self._slot_state()
             checkpoint, unfinished = read_checkpoint(self._checkpoint)
             sample = Sample(incarnation, confirmed, checkpoint, unfinished, self._reader.ends())
-        except (psycopg.Error, KafkaException, KafkaError, TimeoutError):
+        except (psycopg.Error, KafkaException, TimeoutError):
             return None
         self.samples.append(sample)
         return sample

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -486,6 +487,8 @@ def rows_of(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Iterable[Row]:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, str):
+        return sys.intern(value)
     return str(value) if isinstance(value, Decimal) else value
 
 

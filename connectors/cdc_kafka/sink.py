@@ -24,7 +24,7 @@ from cdc.ports import ConnectorContext, Ticket
 from cdc_kafka.batches import BatchSize
 from cdc_kafka.configuration import admin_configuration, configuration, wrong_setting
 from cdc_kafka.copies import Copies
-from cdc_kafka.faults import BROKEN, COMPACTED, INVALID, PURGED, TOO_LARGE, TOPIC_DENIED, error_in, fault_of
+from cdc_kafka.faults import BROKEN, COMPACTED, INVALID, PURGED, TOO_LARGE, error_in, fault_of
 from cdc_kafka.inquiry import Inquiry
 from cdc_kafka.link import LibraryLog, Link
 from cdc_kafka.partition import murmur2
@@ -35,8 +35,8 @@ _ANY: Final = -1
 _STEP: Final = 0.1
 _STEP_ASKING: Final = 0.005
 _SILENCE_SECONDS: Final = 2.0
-_HOLD_SECONDS: Final = 1.0
-_HOLD_DENIED_SECONDS: Final = 5.0
+# A topic whose records were refused is left alone this long, or each refusal would bring the next.
+_HOLD_SECONDS: Final = 2.0
 # A record batch's header, and the most that its first record needs besides its bytes (message format v2).
 _FRAME: Final = 61 + 36
 
@@ -206,7 +206,7 @@ class KafkaSink:
 
     def _hold(self, topic: str, error: KafkaError, fault: Fault) -> None:
         outage = SinkOutage(f"topic {topic}: {error.str()}", fault=fault.name, action=fault.action)
-        self._topics.hold(topic, outage, _HOLD_DENIED_SECONDS if fault is TOPIC_DENIED else _HOLD_SECONDS)
+        self._topics.hold(topic, outage, _HOLD_SECONDS)
 
     def outage(self) -> SinkOutage | None:
         return self._link.outage() or self._topics.outage()

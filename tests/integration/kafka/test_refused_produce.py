@@ -54,7 +54,6 @@ def fail(sink: KafkaSink, broker: Imitation, *codes: int, count: int = 1, warm: 
     ("code", "fault", "held"),
     [
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, "kafka-topic-denied", True),
-        (KafkaError.CLUSTER_AUTHORIZATION_FAILED, "kafka-cluster-denied", True),
         (KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT, "kafka-version", True),
         (KafkaError.INVALID_TIMESTAMP, "kafka-record-invalid", False),
     ],

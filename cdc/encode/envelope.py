@@ -148,7 +148,8 @@ class EnvelopeEncoder:
             plan = self._plans[table] = self._make_plan(table)
         scope = self._scopes[table] = TableScope(plan, plan.source.fragments(self._transaction))
         for known in self._scopes.values():  # another version of the same table in one transaction: one count
-            if known is not scope and known.plan.table.qualified_name == table.qualified_name:
+            other = known.plan.table
+            if known is not scope and other.name == table.name and other.schema == table.schema:
                 scope.count = max(scope.count, known.count)
         return scope
 

@@ -17,15 +17,15 @@ class TopicNames:
     def __init__(self, name: str, template: str) -> None:
         self._name = name
         self._template = template
-        self._taken: dict[str, str] = {}
+        self._taken: dict[str, tuple[str, str]] = {}
 
     def of(self, table: TableVersion) -> str:
         """Raises SettingsError where the name is too long or another table has it already."""
         topic = self.render(table.schema, table.name)
-        owner = self._taken.setdefault(topic, table.qualified_name)
-        if owner != table.qualified_name:
+        owner = self._taken.setdefault(topic, (table.schema, table.name))
+        if owner != (table.schema, table.name):
             raise SettingsError(
-                f"tables {owner} and {table.qualified_name} would both go to topic {topic}",
+                f"tables {owner[0]}.{owner[1]} and {table.qualified_name} would both go to topic {topic}",
                 fault="topic-collision",
                 action="Give CDC_TOPIC a template that tells them apart, or exclude one in CDC_TABLES.",
             )

@@ -404,9 +404,14 @@ def has_unchanged(row: Row) -> bool:
 
 
 def fill_unchanged(after: Row, before: Row) -> Row:
-    """The new row with what the old tuple carried of its untouched TOAST values."""
+    """The new row with what the old tuple carried of its untouched TOAST values.
+
+    A null was not carried: a value of NULL is never left out. (A root under FULL shows the old key of a leaf that is not as 'O'.)
+    """
     old = before.cells()
-    return pack_row([old[i] if cell is UNCHANGED else cell for i, cell in enumerate(after.cells())])
+    return pack_row(
+        [old[i] if cell is UNCHANGED and old[i] is not None else cell for i, cell in enumerate(after.cells())]
+    )
 
 
 def key_only(row: Row) -> Row:

@@ -15,6 +15,7 @@ from cdc.errors import DataError
 from cdc.model.selection import TableSelection
 from cdc.model.types import LogicalType, TableVersion
 from cdc_postgres.pgoutput import RelationMessage, RelationPlan, TypeMessage
+from cdc_postgres.sql import quote_identifier
 from cdc_postgres.types import Reader, TypeInfo, column_for, reader_for
 
 Memory = Mapping[str, Any]
@@ -72,7 +73,7 @@ class Relations:
         count = len(message.columns)
         if not self._selection.matches(message.schema, message.name):
             return RelationPlan(None, (), count), None
-        name = f"{message.schema}.{message.name}"
+        name = memory_name(message.schema, message.name)
         print_ = fingerprint(message)
         known = self._documents.get(name)
         new = known is None or known["fingerprint"] != print_
@@ -90,7 +91,7 @@ class Relations:
         if unknown:
             self._types = {**self._types, **self._catalog.types(unknown)}
         document = {"version": number, "fingerprint": print_, "key": list(self._key(message))}
-        self._documents = {**self._documents, f"{message.schema}.{message.name}": document}
+        self._documents = {**self._documents, memory_name(message.schema, message.name): document}
         types = {str(oid): found.to_json() for oid, found in self._types.items()}
         self._memory = {"tables": self._documents, "types": types}
         return document
@@ -131,6 +132,11 @@ class Relations:
 
 def _then(first: Reader, second: Reader) -> Reader:
     return lambda cell: second(first(cell))
+
+
+def memory_name(schema: str, table: str) -> str:
+    """A table's name in the memory. Quoted where it holds a dot: "a"."b.c" and "a.b"."c" are two tables."""
+    return f"{quote_identifier(schema)}.{quote_identifier(table)}" if "." in schema + table else f"{schema}.{table}"
 
 
 def fingerprint(message: RelationMessage) -> str:

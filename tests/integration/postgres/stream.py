@@ -426,7 +426,8 @@ def _is_marker(seen: Seen) -> bool:
 class OpenCapture(Protocol):
     """Makes a database with `setup` and, unless `started` is False, a connector that streams from it.
 
-    `database` is what CREATE DATABASE is told besides the name, `server` another one than the test's. Variables are the connector's: `CDC_TOMBSTONES="false"`.
+    `database` is what CREATE DATABASE is told besides the name, `server` another one than the test's. Variables are the
+    connector's: `CDC_TOMBSTONES="false"`.
     """
 
     def __call__(

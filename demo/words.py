@@ -83,9 +83,11 @@ def _both(text: Text, before: dict[str, Any], after: dict[str, Any]) -> Text:
 
 
 def _one(text: Text, row: dict[str, Any], key: dict[str, Any], style: str) -> Text:
-    for name, value in row.items():
-        if name not in key:
-            text.append(f"{name} ").append(_value(value), style).append("  ")
+    rest = {name: value for name, value in row.items() if name not in key}
+    for name, value in rest.items():
+        text.append(f"{name} ").append(_value(value), style).append("  ")
+    if not rest:
+        text.append("by its key", "dim")
     text.rstrip()
     return text
 

@@ -17,7 +17,7 @@ from cdc.errors import DataError, MalformedMessage
 from cdc.model.event import Change, Event, LogicalMessage, Transaction, Truncate
 from cdc.model.row import UNCHANGED, Row, pack_row
 from cdc.model.types import TableVersion
-from cdc_postgres.types.misfit import Misfit, Reader
+from cdc_postgres.types.misfit import Misfit, NotUtf8, Reader
 
 HEADER = 25  # XLogData: 'w', Int64 start of the WAL data, Int64 current end, Int64 send time
 EPOCH_SHIFT = 946_684_800_000_000  # microseconds between 1970 and 2000, where the server's clock begins
@@ -274,8 +274,8 @@ class Decoder:
             return Row(data, at + 2, plan.count)
         try:
             return Row(canonical(data, at + 2, plan.count, plan.readers), 0, plan.count)
-        except Misfit as misfit:
-            raise unreadable(data, at + 2, plan) from misfit
+        except (Misfit, NotUtf8) as refusal:
+            raise unreadable(data, at + 2, plan) from refusal
 
     def _truncate(self, data: bytes, size: int, events: list[Event]) -> None:
         transaction = self.transaction
@@ -349,14 +349,11 @@ def unreadable(data: bytes, at: int, plan: RelationPlan) -> DataError:
             reader = plan.readers[i]
             if isinstance(cell, bytes) and reader is not None:
                 reader(cell)
-        except Misfit:
+        except (Misfit, NotUtf8) as refusal:
             assert plan.table is not None
             column = plan.table.columns[i]
-            return DataError(
-                f"table {plan.table.qualified_name}, column {column.name}: the value's text is not that of type {column.type_name}",
-                fault="value-misfit",
-                action="Report this with the server's version; exclude the table in CDC_TABLES to go on without it.",
-            )
+            where = f"table {plan.table.qualified_name}, column {column.name} ({column.type_name})"
+            return DataError(f"{where}: {refusal}", fault=refusal.fault, action=refusal.action)
     raise AssertionError("no reader refused the row that was refused")
 
 

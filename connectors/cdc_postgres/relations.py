@@ -6,8 +6,7 @@ user-defined types) is asked of the catalog once per version through `CatalogFac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -16,10 +15,10 @@ from cdc.model.selection import TableSelection
 from cdc.model.types import LogicalType, TableVersion
 from cdc_postgres.pgoutput import RelationMessage, RelationPlan, TypeMessage
 from cdc_postgres.sql import quote_identifier
-from cdc_postgres.types import Reader, TypeInfo, column_for, reader_for
+from cdc_postgres.types import Reader, TypeCatalog, TypeInfo, column_for, reader_for
 
 Memory = Mapping[str, Any]
-FIRST_USER_OID = 16384  # FirstNormalObjectId: below it are the server's own types, the same in every database
+RAW_BYTES = (LogicalType.BYTES, LogicalType.SPATIAL)  # not text, whatever the database's encoding
 
 
 class CatalogFacts(Protocol):
@@ -34,14 +33,6 @@ class CatalogFacts(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class TextPolicy:
-    """How text columns are read. `verify` is on where the server does not guarantee UTF-8 (SQL_ASCII)."""
-
-    verify: bool = False
-    base64: bool = False
-
-
 class Relations:
     """Table versions by name, in the order in which the log showed them."""
 
@@ -50,7 +41,7 @@ class Relations:
         memory: Memory,
         selection: TableSelection,
         catalog: CatalogFacts,
-        text: Callable[[str, str], Reader] | None,
+        text: Reader | None,
     ) -> None:
         self._selection = selection
         self._catalog = catalog
@@ -82,14 +73,14 @@ class Relations:
         version = self._versions.get(name)
         if version is None or version.fingerprint != print_:
             version = self._versions[name] = self._make_version(message, document)
-        return RelationPlan(version, self._readers(message), count), version if new else None
+        readers = tuple(self._reader(c.type_oid, c.modifier) for c in message.columns)
+        return RelationPlan(version, readers, count), version if new else None
 
     def _learn(self, message: RelationMessage, print_: str, number: int) -> dict[str, Any]:
-        unknown = [
-            c.type_oid for c in message.columns if c.type_oid >= FIRST_USER_OID and c.type_oid not in self._types
-        ]
-        if unknown:
-            self._types = {**self._types, **self._catalog.types(unknown)}
+        # Read again for each version: a type may have changed with the table, though its OID has not.
+        users = [c.type_oid for c in message.columns if TypeCatalog({}).lookup(c.type_oid) is None]
+        if users:
+            self._types = {**self._types, **self._named(users), **self._catalog.types(users)}
         document = {"version": number, "fingerprint": print_, "key": list(self._key(message))}
         self._documents = {**self._documents, memory_name(message.schema, message.name): document}
         types = {str(oid): found.to_json() for oid, found in self._types.items()}
@@ -117,17 +108,15 @@ class Relations:
             message.schema, message.name, columns, key, message.identity, document["version"], document["fingerprint"]
         )
 
-    def _readers(self, message: RelationMessage) -> tuple[Reader | None, ...]:
-        return tuple(
-            self._reader(f"{message.schema}.{message.name}", c.name, c.type_oid, c.modifier) for c in message.columns
-        )
+    def _named(self, oids: list[int]) -> dict[int, TypeInfo]:
+        """What the log itself says of a type, for one that the catalog no longer has: its name."""
+        return {oid: TypeInfo(oid, self._type_names[oid], "b") for oid in oids if oid in self._type_names}
 
-    def _reader(self, table: str, column: str, oid: int, modifier: int) -> Reader | None:
+    def _reader(self, oid: int, modifier: int) -> Reader | None:
         reader = reader_for(oid, modifier, self._types)
-        if self._text is None or column_for(column, oid, modifier, self._types).type is LogicalType.BYTES:
+        if self._text is None or column_for("", oid, modifier, self._types).type in RAW_BYTES:
             return reader
-        verified = self._text(table, column)
-        return verified if reader is None else _then(reader, verified)
+        return self._text if reader is None else _then(reader, self._text)
 
 
 def _then(first: Reader, second: Reader) -> Reader:

@@ -31,5 +31,5 @@ class NotUtf8(DataError):
         super().__init__(
             "a value is not valid UTF-8",
             fault="invalid-encoding",
-            action="Find the database's encoding; in a SQL_ASCII database a value may hold anything.",
+            action="Correct the value; outside arrays and composites CDC_INVALID_TEXT=base64 lets it pass.",
         )

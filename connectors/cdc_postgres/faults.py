@@ -72,6 +72,7 @@ _BY_TEXT: Final[tuple[tuple[str, Fault], ...]] = (
     ("permission denied to start WAL sender", BY_SQLSTATE["28000"]),
     ("is not permitted to log in", BY_SQLSTATE["28000"]),
     ("too many clients", BY_SQLSTATE["53300"]),
+    ("requested standby connections exceeds", BY_SQLSTATE["53300"]),
     (
         "could not translate host name",
         Fault("host-unknown", True, "Correct the host in CDC_SOURCE, or wait for the name service."),

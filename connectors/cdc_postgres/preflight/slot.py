@@ -25,7 +25,7 @@ def examine_slot(survey: Survey, checkpoint: Checkpoint | None) -> Iterator[Find
     drop = f"SELECT pg_drop_replication_slot('{name}');"
     if slot.plugin != "pgoutput" or slot.database != survey.database:
         belongs = f"plugin {slot.plugin}, database {slot.database}" if slot.plugin else "physical replication"
-        fix = f"Give another CDC_POSTGRES_SLOT; or, if nobody needs it: {drop}"
+        fix = f"CDC_POSTGRES_SLOT={name[:61]}_2 -- or, if nobody needs that one: {drop}"
         yield error("slot", f"{name} is for {belongs}: not ours", fix)
         return
     if slot.lost:

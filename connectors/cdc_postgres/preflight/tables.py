@@ -26,7 +26,7 @@ _KINDS: Final = {
 def examine_selection(survey: Survey) -> Iterator[Finding]:
     """Each item of CDC_TABLES against what is there."""
     selection = survey.context.selection
-    present = {(table.schema, table.name) for table in (*survey.tables, *survey.others)}
+    present = {(str(schema), str(name)) for schema, name, *_ in survey.all_tables}
     for schema, name in selection.literals():
         if (schema, name) not in present:
             yield _absent(survey, schema, name)

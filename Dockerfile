@@ -34,7 +34,7 @@ RUN set -e; \
     find /opt/cdc -path '*/site-packages/cdc*' -name '*.so' -exec strip --strip-unneeded {} +; \
     export PYTHONDONTWRITEBYTECODE=1; \
     /opt/cdc/bin/cdc version; \
-    /opt/cdc/bin/python3 -I -c 'from cdc.build import build_name; build_name() == "compiled" or exit("a hot module is not compiled")'
+    /opt/cdc/bin/python3 -IB -c 'from cdc.build import build_name; build_name() == "compiled" or exit("a hot module is not compiled")'
 
 FROM ${BASE}
 

@@ -66,9 +66,10 @@ def built_image() -> Iterator[Image]:
         store.buildah("rm", "--all")  # of a run that was killed; the lock is ours
         if not store.has(BASE):
             _make_base(store, Path(scratch))
-        options = ["--layers", "--build-arg", f"BASE={BASE}", *_pip_volumes(Path(scratch))]
-        # The first stage has a name too: what has none is pruned, and with it the layers to begin from next time.
-        store.bud(ROOT, STAGE, *options, "--target", "build")
+        options = ["--layers", "--build-arg", f"BASE={BASE}"]
+        # The first stage alone needs pip's way to an index, whose mount points would stay in the image. It has a name,
+        # for what has none is pruned, and with it the layers to begin from next time.
+        store.bud(ROOT, STAGE, *options, "--target", "build", *_pip_volumes(Path(scratch)))
         store.bud(ROOT, IMAGE, *options)
         store.buildah("rmi", "--prune")
         with store.mounted(BASE) as base, store.mounted(IMAGE) as root:

@@ -30,8 +30,8 @@ from tests.servers import KafkaServer, PostgresServer, ServerError
 LEAST_RATE = 200.0
 LEAST_CONNECTOR_KILLS = 4.0  # a minute
 LEAST_SERVER_KILLS = 0.5
-RATE = 350.0
-LARGE = 400  # one step in so many is a large transaction
+RATE = 300.0
+LARGE = 2500  # one step in so many is a large transaction
 FIRST_AFTER = 5.0
 SETTINGS = {
     "CDC_CHECKPOINT_INTERVAL": "0.5",
@@ -63,7 +63,7 @@ class Soak:
                 "connector": (self._hurt_connector, 3.0, 9.0),
                 "broker": (self._hurt_broker, 25.0, 50.0),
                 "server": (self._hurt_server, 30.0, 55.0),
-                "walsender": (self._hurt_walsender, 6.0, 20.0),
+                "walsender": (self._hurt_walsender, 3.0, 10.0),
             }.items()
         ]
         began = time.monotonic()

@@ -44,6 +44,11 @@ class History:
 
     transactions: list[list[Change]] = field(default_factory=list)
     unsure: set[Expected] = field(default_factory=set)
+    _count: int = 0
+
+    def add(self, transaction: list[Change]) -> None:
+        self.transactions.append(transaction)
+        self._count += len(transaction)
 
     def expected(self) -> Iterator[Expected]:
         for transaction in self.transactions:
@@ -60,7 +65,8 @@ class History:
         }
 
     def count(self) -> int:
-        return sum(map(len, self.transactions))
+        """How many changes were added."""
+        return self._count
 
 
 def events_of(change: Change) -> Iterator[Expected]:

@@ -109,7 +109,7 @@ class Session:
                 return
         self.open = False
         if self.pending:
-            self._workload.history.transactions.append(self.pending)
+            self._workload.history.add(self.pending)
         self.pending = []
 
     def forget(self) -> None:
@@ -153,6 +153,7 @@ class Workload:
         self._extra: dict[str, list[str]] = {KEYED: [], WIDE: []}
         self._extra_names = 0
         self.sessions = (Session(self, 0), Session(self, 1))
+        self._bulk = 0
         self.interrupted = 0
 
     # -- connections -------------------------------------------------------------------------------------------------------
@@ -212,13 +213,15 @@ class Workload:
     ) -> None:
         """Random steps until so many changes were committed, or until told. `rate` in changes a second bounds the speed.
 
-        `large`: one step in so many is a transaction of many rows; 0 never.
+        `large`: one step in so many is a transaction of many rows, which comes on top of the rate; 0 never.
         """
         started, base = time.monotonic(), self.history.count()
+        bulk = self._bulk
         while (self.history.count() - base < changes) if until is None else not until():
             self.step(large)
             if rate is not None:
-                ahead = (self.history.count() - base) / rate - (time.monotonic() - started)
+                written = self.history.count() - base - (self._bulk - bulk)
+                ahead = written / rate - (time.monotonic() - started)
                 if ahead > 0:
                     time.sleep(min(ahead, 0.2))
         self.settle()
@@ -227,7 +230,9 @@ class Workload:
         """One statement or a few; a server that goes away takes the open transactions with it."""
         try:
             if large and self._random.randrange(large) == 0:
+                before = self.history.count()
                 self._alone(self._large)
+                self._bulk += self.history.count() - before
             elif self._ddl and self._random.random() < 0.01:
                 self._alone(self._alter)
             elif self._random.random() < 0.008:

@@ -23,8 +23,8 @@ REPOSITORY = Path(__file__).parents[2]
 README = "README.md"
 TUTORIAL = "docs/tutorial.md"
 NOT_RUN = {
-    (README, "docker build -t cdc .", "needs docker"),
-    (README, "docker compose -f config/compose.yaml up", "needs docker"),
+    (README, "docker build -t cdc-connector .", "needs docker"),
+    (README, "docker compose --file config/compose.yaml up --build", "needs docker"),
 }
 LANGUAGES = {"sh", "text", "ini"}
 FENCE = re.compile(r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)

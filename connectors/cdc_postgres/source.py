@@ -257,7 +257,7 @@ class PostgresSource:
         if "slot" not in self._settings.create:
             raise _needs(
                 f"replication slot {self.slot} does not exist, and CDC_POSTGRES_CREATE does not allow to make it",
-                f"SELECT pg_create_logical_replication_slot('{self.slot}', 'pgoutput')",
+                f"SELECT pg_create_logical_replication_slot({self._open.literal(self.slot)}, 'pgoutput')",
                 " and then `cdc checkpoint adopt`",
             )
         rows = self._open.query(create_slot(self.slot), self._settings.slot_timeout, self._tell_blockers)

@@ -38,6 +38,7 @@ class StdoutSink:
         self._backlog = Backlog(context.memory)
         self._chunk = b""  # lines under way, the first `_written` bytes of which the reader has
         self._written = 0
+        self._torn = False  # the chunk begins within a line
         self._counted = 0  # lines in the chunk that are still in the backlog
         self._is_file = False
         self._trouble = Trouble("standard output")
@@ -114,6 +115,7 @@ class StdoutSink:
                 os.fsync(self._descriptor)
             self._backlog.delivered(self._counted)
             self._begin_chunk(b"", 0)
+            self._torn = False
             self._trouble.end()
 
     def _fail(self, error: OSError) -> None:
@@ -127,7 +129,10 @@ class StdoutSink:
 
     def purge(self, timeout: float) -> bool:
         """The rest of a line that was cut must still be written, or the next line would be glued to its first half."""
-        self._begin_chunk(_rest_of_line(self._chunk, self._written), 0)
+        if self._written:
+            self._torn = self._chunk[self._written - 1 : self._written] != b"\n"
+        rest = self._chunk[self._written : self._chunk.find(b"\n", self._written) + 1] if self._torn else b""
+        self._begin_chunk(rest, 0)
         self._backlog.clear()
         return True
 
@@ -153,13 +158,6 @@ class StdoutSink:
         if self._descriptor != self._standard:
             os.close(self._descriptor)
             self._descriptor = self._standard
-
-
-def _rest_of_line(chunk: bytes, written: int) -> bytes:
-    """Empty where the cut fell between two lines."""
-    if not written or chunk[written - 1 : written] == b"\n":
-        return b""
-    return chunk[written : chunk.index(b"\n", written) + 1]
 
 
 def _closed(error: OSError) -> SettingsError:

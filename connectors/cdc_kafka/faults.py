@@ -14,8 +14,10 @@ UNREACHABLE: Final = Fault("kafka-unreachable", True, f"Start the broker, or men
 PLAIN_PORT: Final = Fault(
     "kafka-plain-port", True, "Add ?tls=off to CDC_SINK to accept plain text, or name the broker's TLS port."
 )
-TLS_PORT: Final = Fault(
-    "kafka-tls-port", True, "The broker wants TLS on this port: remove ?tls=off, or add ?tls=verify-full to CDC_SINK."
+CLOSED_AT_ONCE: Final = Fault(
+    "kafka-closed-at-once",
+    True,
+    "If the port wants TLS, remove ?tls=off from CDC_SINK or add ?tls=verify-full; else see that a broker stands behind it.",
 )
 _RESOLVE: Final = Fault("kafka-unresolved", True, "Correct the host names in CDC_SINK, or mend DNS.")
 _TLS: Final = Fault(
@@ -113,12 +115,14 @@ FAULTS: Final[dict[int, Fault]] = {
 
 
 def fault_of(error: KafkaError) -> Fault:
-    """What is known about an error that librdkafka reports."""
+    """What is known about an error that librdkafka reports. Some are told apart by its words only."""
     text = error.str()
-    if "connecting to a PLAINTEXT broker listener" in text:
+    if "connecting to a PLAINTEXT broker listener" in text or (
+        "SSL connection closed by peer" in text and "SSL_HANDSHAKE" in text
+    ):
         return PLAIN_PORT
-    if "connecting to a SSL listener" in text:
-        return TLS_PORT
+    if "Disconnected" in text and "APIVERSION_QUERY" in text:  # as a TLS port does when it is spoken to in plain text
+        return CLOSED_AT_ONCE
     return FAULTS.get(error.code(), UNKNOWN)
 
 

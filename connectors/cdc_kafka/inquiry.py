@@ -50,9 +50,9 @@ class Inquiry:
         self._admin = admin
         self._no_courtesy_before = 0.0
 
-    def cluster(self) -> tuple[str, int]:
+    def cluster(self, seconds: float = ANSWER_SECONDS) -> tuple[str, int]:
         """The cluster's id, and how many brokers it has."""
-        metadata = self._admin.list_topics(timeout=ANSWER_SECONDS)
+        metadata = self._admin.list_topics(timeout=seconds)
         return metadata.cluster_id or "", len(metadata.brokers)
 
     def topics(self, names: Iterable[str]) -> dict[str, Answer]:

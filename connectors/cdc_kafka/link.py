@@ -33,6 +33,10 @@ class Link:
         else:
             self._why = error
 
+    def on_disconnect(self, text: str) -> None:
+        """A connection that was closed in good order is no error to librdkafka, and stands in its log only."""
+        self._why = self._why or KafkaError(KafkaError._TRANSPORT, text)
+
     def heard(self, error: KafkaError | None) -> None:
         """The broker answered a question (None), or nothing did."""
         if error is None:
@@ -48,6 +52,10 @@ class Link:
     @property
     def down(self) -> bool:
         return self._down
+
+    def plain_reason(self) -> bool:
+        """Whether it is known why, and waiting will not help: not just that nobody is there."""
+        return self._down and self._why is not None and fault_of(self._why) is not UNREACHABLE
 
     def outage(self) -> SinkOutage | None:
         if not self._down:
@@ -70,5 +78,7 @@ class LibraryLog:
 
     def log(self, level: int, format: str, facility: str, client: str, text: str, *_: Any) -> None:
         self._link.events += 1
+        if facility == "FAIL":
+            self._link.on_disconnect(text)
         say = self._log.warning if level >= _WORTH_A_WARNING and facility not in _TOLD_OTHERWISE else self._log.debug
         say(f"librdkafka reports {facility}", fault=f"kafka-{facility.lower()}", says=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from confluent_kafka import KafkaException, libversion
 from confluent_kafka.admin import AdminClient
@@ -16,6 +17,9 @@ from cdc_kafka.faults import COMPACTED, TOPIC_DENIED, TOPIC_MISSING, UNREACHABLE
 from cdc_kafka.inquiry import Answer, Inquiry
 from cdc_kafka.link import LibraryLog, Link
 from cdc_kafka.settings import KafkaSettings, variable
+
+_ATTEMPTS: Final = 5
+_ATTEMPT_SECONDS: Final = 1.0
 
 
 def preflight(context: ConnectorContext, checkpoint: Checkpoint | None) -> list[Finding]:
@@ -61,12 +65,17 @@ class _Examination:
         self._inquiry = Inquiry(self._admin)
 
     def broker(self) -> Finding:
-        try:
-            cluster, count = self._inquiry.cluster()
-        except KafkaException as problem:
-            return self._unreachable(problem)
-        plural = "s" if count != 1 else ""
-        return Finding(Severity.OK, "kafka", f"cluster {cluster}, {count} broker{plural}, librdkafka {libversion()[0]}")
+        for _ in range(_ATTEMPTS):
+            try:
+                cluster, count = self._inquiry.cluster(_ATTEMPT_SECONDS)
+            except KafkaException as problem:
+                found = self._unreachable(problem)
+            else:
+                detail = f"cluster {cluster}, {count} broker{'s' if count != 1 else ''}, librdkafka {libversion()[0]}"
+                return Finding(Severity.OK, "kafka", detail)
+            if self._link.plain_reason():
+                break
+        return found
 
     def topics(self, names: Sequence[str]) -> list[Finding]:
         try:

@@ -158,7 +158,7 @@ def run(script: Script, dead: Path | None = None, **options: Any) -> None:
     if letters:
         letters.open()
     chosen = PumpOptions("t", "digest", **{"checkpoint_interval": 0.0, "shutdown_timeout": 2.0, **options})
-    Pump(script, lambda layout: script, script, script, chosen, Report("t"), script.stop, letters).run()  # type: ignore[arg-type]
+    Pump(script, lambda layout: script, script, script, chosen, Report("t"), script.stop, letters).run()
 
 
 def scripted(*steps: Step, **faults: Any) -> Script:
@@ -272,7 +272,7 @@ def test_X13_other_settings_make_an_unfinished_transaction_void() -> None:
     stored = replace(START, mark=Mark("0", Unfinished("0/1", 5, 0), {}), settings_digest="other")
     script = scripted(stored=stored)
     seen: list[Unfinished | None] = []
-    script.resume = seen.append  # type: ignore[method-assign]
+    script.resume = seen.append  # type: ignore[method-assign, assignment]
     run(script)
     assert seen == [None]
 
@@ -280,6 +280,6 @@ def test_X13_other_settings_make_an_unfinished_transaction_void() -> None:
 def test_a_second_signal_leaves_the_rest_to_the_next_start() -> None:
     script = scripted(1, hold=True)
     script.stop.requests = 0
-    script.flush = lambda timeout: script.stop.request() or False  # type: ignore[method-assign,assignment,func-returns-value]
+    script.flush = lambda timeout: script.stop.request() or False  # type: ignore[method-assign, func-returns-value]
     run(script)
     assert script.stored is START

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from tests.image.engine import ImageUnavailableError, built_image
+from tests.image.engine import ImageUnavailableError, StepError, built_image
 
 try:
     with built_image() as image:
         print(image.sizes)
-except ImageUnavailableError as error:
+except (ImageUnavailableError, StepError) as error:
     sys.exit(str(error))

@@ -38,7 +38,11 @@ STEP_SECONDS: Final = 900
 
 
 class ImageUnavailableError(Exception):
-    """The image cannot be built on this machine."""
+    """The image cannot be built on this machine: no root, no programs, no base."""
+
+
+class StepError(Exception):
+    """A program failed; the message ends with its complaints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,18 @@ class Image:
 
 @contextmanager
 def built_image() -> Iterator[Image]:
-    """The image of this checkout, built and mounted. Raises ImageUnavailableError."""
-    _install_programs()
+    """The image of this checkout, built and mounted.
+
+    Raises ImageUnavailableError where the machine is at fault, StepError where the build is.
+    """
+    with _preparing():
+        _install_programs()
     with locked("image"), tempfile.TemporaryDirectory(prefix="cdc-image-") as scratch:
         store = _Store(cache_folder() / "image-store", Path(scratch))
         store.buildah("rm", "--all")  # of a run that was killed; the lock is ours
         if not store.has(BASE):
-            _make_base(store, Path(scratch))
+            with _preparing():
+                _make_base(store, Path(scratch))
         options = ["--layers", "--build-arg", f"BASE={BASE}"]
         # The first stage alone needs pip's way to an index, whose mount points would stay in the image. It has a name,
         # for what has none is pruned, and with it the layers to begin from next time.
@@ -74,6 +83,14 @@ def built_image() -> Iterator[Image]:
         store.buildah("rmi", "--prune")
         with store.mounted(BASE) as base, store.mounted(IMAGE) as root:
             yield Image(root, store.configuration(IMAGE), _size(root), _size(base))
+
+
+@contextmanager
+def _preparing() -> Iterator[None]:
+    try:
+        yield
+    except StepError as error:
+        raise ImageUnavailableError(str(error)) from error
 
 
 class _Store:
@@ -165,7 +182,7 @@ def _size(root: Path) -> int:
 
 
 def _run(command: Sequence[str]) -> str:
-    """What it prints. Raises ImageUnavailableError with the end of its complaints."""
+    """What it prints. Raises StepError."""
     environment = {**os.environ, "BUILDAH_ISOLATION": "chroot", "DEBIAN_FRONTEND": "noninteractive"}
     result = subprocess.run(
         command,
@@ -178,5 +195,5 @@ def _run(command: Sequence[str]) -> str:
     )
     if result.returncode != 0:
         words = " ".join(word for word in command[:8] if not word.startswith("/"))
-        raise ImageUnavailableError(f"{words} … failed: {(result.stdout + result.stderr)[-4000:].strip()}")
+        raise StepError(f"{words} … failed: {(result.stdout + result.stderr)[-4000:].strip()}")
     return result.stdout

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from cdc.errors import SettingsError
+from cdc.errors import SettingsError, SourceOutage
 from cdc.observe.scrub import register_secret
 from cdc.ports import ConnectorContext
 from cdc.settings import Settings
@@ -19,6 +21,15 @@ def add_admin(parser: ArgumentParser) -> None:
         help="the source's URL with an administrator's user; the database is always CDC_SOURCE's. Other users of this "
         "machine can see a password in it: the driver's own variables and files are read too",
     )
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Who runs a command once wants to hear of an outage now: nobody waits here for it to heal."""
+    try:
+        yield
+    except SourceOutage as outage:
+        raise SettingsError(str(outage), fault=outage.fault, action=outage.action) from outage
 
 
 def administrator(settings: Settings, url: str | None) -> ConnectorContext:

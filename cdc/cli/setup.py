@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
-from cdc.cli.administrator import add_admin, administrator
+from cdc.cli.administrator import add_admin, administrator, answering
 from cdc.cli.options import add_env_file
 from cdc.errors import SettingsError
 from cdc.model.finding import Severity
@@ -28,9 +28,10 @@ def run(args: Namespace) -> int:
     admin = administrator(settings, args.admin)
     if source.connector.setup is None:
         raise SettingsError(f"the source {source.connector.name} needs no set-up", fault="wrong-settings")
-    statements = source.connector.setup(source.context, admin)
-    if args.apply:
-        return 0 if apply(source, admin, statements) else 1
+    with answering():
+        statements = source.connector.setup(source.context, admin)
+        if args.apply:
+            return 0 if apply(source, admin, statements) else 1
     print("\n".join(statements))
     return 0
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cdc.checkpoint.file import FileCheckpointStore
-from cdc.cli.administrator import add_admin, administrator
+from cdc.cli.administrator import add_admin, administrator, answering
 from cdc.cli.options import add_env_file
 from cdc.cli.setup import apply
 from cdc.errors import SettingsError
@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     if source.connector.teardown is None:
         raise SettingsError(f"the source {source.connector.name} leaves nothing behind", fault="wrong-settings")
     store = FileCheckpointStore(settings.engine.checkpoint)
-    with _nobody_runs(store):
+    with _nobody_runs(store), answering():
         found = source.connector.teardown(source.context, admin)
         statements = [each for each in found if not each.startswith("--")]
         if not statements:

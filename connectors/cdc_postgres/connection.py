@@ -5,6 +5,7 @@ Sends and waits with a time limit; knows nothing of slots or rows. Uses psycopg'
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ STATEMENT_TIMEOUT = 60.0
 SESSION = (
     "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'iso_8601'; SET TimeZone = 'UTC'; "
     "SET bytea_output = 'hex'; SET extra_float_digits = 1; SET lc_monetary = 'C'; SET statement_timeout = 0; SET lock_timeout = 0; "
-    "SET idle_in_transaction_session_timeout = 0; SET search_path = pg_catalog"
+    "SET idle_in_transaction_session_timeout = 0; SET search_path = pg_catalog; SET quote_all_identifiers = off; "
+    "SET default_transaction_read_only = off; SET client_min_messages = 'warning'"
 )
 
 
@@ -49,8 +51,9 @@ class ConnectionOptions:
         parts = urlsplit(self.url)
         query = dict(parse_qsl(parts.query))
         tls = query.pop("tls", None) or self.tls
+        host = query.pop("host", "") or unquote(parts.hostname or "")
         known: dict[str, Any] = {
-            "host": query.pop("host", None) or unquote(parts.hostname or "") or None,
+            "host": host or None,
             "port": parts.port,
             "user": unquote(parts.username) if parts.username else None,
             "dbname": unquote(parts.path.lstrip("/")) or None,
@@ -61,7 +64,7 @@ class ConnectionOptions:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
-            **_tls(tls, query.get("host") or parts.hostname or "", self.tls_ca),
+            **_tls(tls, _goes_to(host, query.get("hostaddr", "")), self.tls_ca),
             **query,
         }
         if replication:
@@ -70,6 +73,11 @@ class ConnectionOptions:
             return make_conninfo("", **{name: value for name, value in known.items() if value is not None})
         except psycopg.ProgrammingError as error:
             raise SettingsError(f"CDC_SOURCE: {error}", fault="source-url") from None
+
+
+def _goes_to(host: str, address: str) -> str:
+    """Where libpq connects in the end: an address wins over a name, and its own variables stand in for what is not given."""
+    return address or os.environ.get("PGHOSTADDR", "") or host or os.environ.get("PGHOST", "")
 
 
 def _tls(tls: str | None, host: str, ca: str) -> dict[str, str]:
@@ -107,6 +115,10 @@ class Connection:
     def server_version(self) -> int:
         """As 180006."""
         return self.pgconn.server_version
+
+    @property
+    def tls_in_use(self) -> bool:
+        return bool(self.pgconn.ssl_in_use)
 
     def literal(self, text: str) -> str:
         return bytes(pq.Escaping(self.pgconn).escape_literal(text.encode())).decode()

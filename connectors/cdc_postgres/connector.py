@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from cdc.model.checkpoint import Checkpoint
-from cdc.model.finding import Finding
+from cdc.model.finding import Finding, Severity
 from cdc.ports import Connector, ConnectorContext
 from cdc_postgres.catalog import TABLES_QUERY, Catalog, parse_tables
 from cdc_postgres.faults import classify
@@ -58,6 +58,17 @@ def _adopt(context: ConnectorContext) -> Checkpoint:
     return adopt(context)
 
 
+def _driver() -> list[Finding]:
+    """The pure Python one works too, but is far too slow for a log, and finds the system's libpq of whatever version."""
+    from psycopg import __version__, pq
+
+    major, minor = divmod(pq.version(), 10_000)
+    loaded = f"{__version__} ({pq.__impl__}), libpq {major}.{minor}"
+    if pq.__impl__ == "python":
+        return [Finding(Severity.WARNING, "psycopg", loaded, "pip install 'psycopg[binary]'")]
+    return [Finding(Severity.OK, "psycopg", loaded)]
+
+
 CONNECTOR = Connector(
     name="postgres",
     schemes=("postgresql", "postgres"),
@@ -70,4 +81,5 @@ CONNECTOR = Connector(
     execute=_execute,
     adopt=_adopt,
     classify=classify,
+    driver=_driver,
 )

@@ -143,6 +143,10 @@ class Survey:
         """As 18."""
         return self._connection.server_version // 10000
 
+    @property
+    def tls_in_use(self) -> bool:
+        return self._connection.tls_in_use
+
     def query(self, sql: str, **names: str) -> Rows:
         """Each `$name` in `sql` stands for a literal; all are filled in at once, for a name may hold a dollar itself."""
         literals = self._names | {key: self.literal(name) for key, name in names.items()}

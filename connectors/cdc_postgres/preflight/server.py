@@ -34,7 +34,21 @@ def examine_server(survey: Survey) -> Iterator[Finding]:
         yield ok("server", f"PostgreSQL {text}")
     if survey.query("SELECT pg_is_in_recovery()::text")[0][0] == "true":
         yield error("server", "is a standby", "Point CDC_SOURCE at the primary: standbys are not supported.")
+    yield from _protection(survey.context.tls, survey.tls_in_use)
     yield from _encoding(survey)
+
+
+def _protection(asked: str | None, in_use: bool) -> Iterator[Finding]:
+    """Said nothing, a far host is verified (S1); whoever asked for less hears what that means."""
+    if asked in ("off", "require", "verify-ca"):
+        state = (
+            "plain text: who listens reads every row"
+            if not in_use
+            else f"encrypted, but tls={asked} lets others answer"
+        )
+        yield warning("source tls", state, "CDC_SOURCE_TLS=verify-full")
+    else:
+        yield ok("source tls", "encrypted" if in_use else "none, on this machine")
 
 
 def _encoding(survey: Survey) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ pg_hba.conf, and a restart where it says so. So a fix that is wrong fails the te
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,7 +24,7 @@ from psycopg import sql
 
 from cdc.cli import main
 from tests.faults.connector import wait_until
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, postgres_versions
 from tests.servers.require import required
 
 _STATEMENT = re.compile(r"""(?:"(?:[^"]|"")*"|'(?:[^']|'')*'|[^;"'])+;""")
@@ -163,9 +164,14 @@ def url(server: PostgresServer, database: str, role: str, password: str = "") ->
     return f"postgresql://{quote(role, safe='')}{secret}@{server.host}:{server.port}/{quote(database, safe='')}"
 
 
-@pytest.fixture(params=[13, 18], ids=lambda version: f"pg{version}", scope="session")
+def _versions() -> list[int]:
+    """The oldest and the newest: between them lies all that the catalogs do differently. With TEST_ALL=1 every one."""
+    present = postgres_versions()
+    return [v for v in present if os.environ.get("TEST_ALL") == "1" or v in (present[0], present[-1])]
+
+
+@pytest.fixture(params=_versions(), ids=lambda version: f"pg{version}", scope="session")
 def version(request: pytest.FixtureRequest) -> int:
-    """The oldest and the newest server: between them lies all that the catalogs do differently."""
     chosen: int = request.param
     return chosen
 

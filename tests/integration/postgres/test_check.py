@@ -80,14 +80,15 @@ WRONG_18 = (
     "CREATE TABLE public.cells (id int PRIMARY KEY, a int)",
     "ALTER PUBLICATION cdc_shop ADD TABLE public.rows WHERE (id > 5), public.cells (a)",
 )
-SETTINGS = {"wal_level": "replica", "max_replication_slots": "1", "wal_sender_timeout": "0"}
 TABLES = "public.*,closed.secret,public.seen,public.Orders,public.absent_for_ever,nowhere.*,!public.far"
 
 
 def _everything_wrong(postgres_server: StartPostgres, version: int, folder: Path) -> Desk:
-    newer = {"idle_replication_slot_timeout": "60s"} if version >= 18 else {}
-    server = postgres_server(version, **{**SETTINGS, **newer})
+    server = postgres_server(version, wal_level="replica", max_replication_slots="1", wal_sender_timeout="0")
     server.create_database("shop")
+    if version >= 18:
+        server.execute("ALTER SYSTEM SET idle_replication_slot_timeout = '60s'")
+        server.execute("SELECT pg_reload_conf()")
     desk = Desk(server, "shop", folder, CDC_TABLES=TABLES)
     desk.sql(*WRONG, *(WRONG_18 if version >= 18 else ()))
     return desk

@@ -176,6 +176,15 @@ def test_p16_what_would_break_the_application_is_left_out(quiet_server: Postgres
     assert 'ADD TABLE "public"."keyless"' in desk.cdc("setup", "--admin", desk.admin).out
 
 
+def test_a_server_that_does_not_answer(quiet_server: PostgresServer, tmp_path: Path) -> None:
+    desk = Place(quiet_server, tmp_path, PLAIN).desk
+    desk.variables["CDC_SOURCE"] = "postgresql://cdc_shop@127.0.0.1:1/shop"
+    for command in (["setup", "--apply"], ["teardown", "--yes"]):
+        said = desk.cdc(*command)
+        assert said.code == 2 and "Start the server" in said.err
+    assert desk.cdc("setup").code == 0
+
+
 def test_an_administrators_password_is_not_shown(quiet_server: PostgresServer, tmp_path: Path) -> None:
     desk = Place(quiet_server, tmp_path, PLAIN).desk
     for admin in (

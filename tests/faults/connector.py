@@ -69,7 +69,7 @@ class Connector:
         ours = {"FAILPOINTS": failpoints, "FAILPOINTS_LOG": str(self.reached), "SABOTAGE": sabotage}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cdc", "run", "--env-file", str(self.env_file)],
+                [sys.executable, "-P", "-m", "cdc", "run", "--env-file", str(self.env_file)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import orjson
 import psycopg
 
 from tests.faults.connector import Connector, wait_until
-from tests.oracle.checker import Verdict, check
-from tests.oracle.history import Sample
+from tests.oracle.checker import Verdict, check, check_halted
+from tests.oracle.history import History, Sample
 from tests.oracle.reader import FileReader, KafkaReader, Reader, Sampler
 from tests.oracle.workload import TABLES, Workload
 from tests.servers import KafkaServer, PostgresServer, Proxy
@@ -153,6 +154,27 @@ class Scene:
         return check(
             self.workload.history, self.reader.read(), self.workload.final(), self.sampler.samples, complete=complete
         )
+
+    def judge_without(self, first: int, last: int) -> Verdict:
+        """As `judge`, where the transactions from `first` to before `last` are in a gap that the operator has accepted."""
+        known = self.workload.history
+        history = History([*known.transactions[:first], *known.transactions[last:]], known.unsure)
+        return check(history, self.reader.read(), {}, self.sampler.samples)
+
+    def halts(self, code: int, *words: str, seconds: float = 30.0, **start: str) -> str:
+        """Start; it must end by itself with that code, name those words in its last line, and have sent nothing (I9)."""
+        before = self.reader.ends()
+        known = len(self.connector.log_text())
+        self.connector.start(**start)
+        ended = self.connector.wait(seconds)
+        told = self.connector.log_text()[known:]
+        assert ended == code, f"exit {ended}:\n{told}"
+        assert not check_halted(before, self.reader.ends())
+        lines = [orjson.loads(line) for line in told.splitlines()]
+        last = [line for line in lines if line["level"] == "error"][-1]
+        for word in words:
+            assert word in f"{last['event']} {last.get('fault')} {last.get('action')}", f"{word!r} is not in {last}"
+        return str(last["event"])
 
     def passes(self, seconds: float = 60.0) -> Verdict:
         """`finish`, without a violation, and with a history that could have failed."""

@@ -158,7 +158,9 @@ class Soak:
 
 
 def soak(minutes: float, seed: int, sabotage: str) -> int:
-    print(f"soak: {minutes:g} minutes, seed {seed}" + (f", broken on purpose: {sabotage}" if sabotage else ""), flush=True)
+    print(
+        f"soak: {minutes:g} minutes, seed {seed}" + (f", broken on purpose: {sabotage}" if sabotage else ""), flush=True
+    )
     with tempfile.TemporaryDirectory(prefix="cdc-soak-") as folder, PostgresServer(18) as postgres:
         with KafkaServer() as kafka, Scene(Path(folder), postgres, kafka, seed=seed, settings=SETTINGS) as stage:
             run = Soak(stage, kafka, seed, sabotage)
@@ -183,7 +185,9 @@ def _report(run: Soak, rate: float, minutes: float) -> int:
     for name, count in sorted(run.kills.items()):
         print(f"  {name}: {count}")
     print(f"  transactions that lost their server: {stage.workload.interrupted}")
-    print(f"  changes committed: {stage.workload.history.count()} ({rate:.0f}/s), samples: {len(stage.sampler.samples)}")
+    print(
+        f"  changes committed: {stage.workload.history.count()} ({rate:.0f}/s), samples: {len(stage.sampler.samples)}"
+    )
     print(f"seed {run.seed}: {verdict}")
     for why in easy:
         print(f"too easy: {why}")

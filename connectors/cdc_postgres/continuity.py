@@ -103,6 +103,7 @@ def _usable_slot(known: Mapping[str, Any], slot: SlotState | None) -> Lost | Non
             "slot-foreign",
             f"slot {known['slot']} belongs to plugin {slot.plugin}, database {slot.database}: not ours",
             "unknown",
+            "Choices: give this connector its own CDC_POSTGRES_SLOT; or, if nobody needs that slot, drop it and set CDC_ON_POSITION_LOST=accept-gap",
         )
     if slot.lost:
         why = f" ({slot.reason})" if slot.reason else ""

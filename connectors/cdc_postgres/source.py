@@ -194,7 +194,7 @@ class PostgresSource:
         publication = self._ensure_publication()
         hit("postgres.publication-ready")
         slot = self._slot_state()
-        if slot is not None and slot.lost:
+        if slot is not None and (slot.lost or self._older_than_publication(intent)):
             self._ask(f"SELECT pg_drop_replication_slot({self._open.literal(self.slot)})")
             slot = None
         position = slot.confirmed if slot is not None and slot.confirmed is not None else self._create_slot()
@@ -207,6 +207,11 @@ class PostgresSource:
         return replace(
             intent, phase=Phase.STREAMING, source=source, mark=Mark(format_lsn(position), None, memory), gaps=gaps
         )
+
+    def _older_than_publication(self, intent: Checkpoint) -> bool:
+        """Before 18 the server ends the stream at a row that is older than the publication (P20); 18 passes over such rows."""
+        recreated = bool(intent.gaps) and intent.gaps[-1].reason.startswith("publication-recreated")
+        return recreated and bool(intent.mark.memory.get("gap")) and self._open.server_version < 180000
 
     def _ensure_publication(self) -> PublicationState:
         tables = parse_tables(self._ask(TABLES_QUERY), self._context.selection)
@@ -327,7 +332,7 @@ class PostgresSource:
 
     def _accept_gap(self, identity: SystemIdentity, checkpoint: Checkpoint, lost: Lost) -> Checkpoint:
         """The gap is durable before anything is made anew, and published with the first batch."""
-        if self._context.on_position_lost != "accept-gap":
+        if self._context.on_position_lost != "accept-gap" or lost.fault == "slot-foreign":
             raise _position_lost(lost, checkpoint)
         gap = Gap(checkpoint.mark.position, lost.missing_to, f"{lost.fault}: {lost.why}")
         self._log.warning("gap accepted", fault=lost.fault, missing_from=gap.missing_from, missing_to=gap.missing_to)

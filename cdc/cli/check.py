@@ -30,7 +30,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    findings = list(examine(args.env_file))
+    findings = list(dict.fromkeys(examine(args.env_file)))  # what keeps two questions from an answer is told once
     if args.format == "json":
         print(as_json(findings))
     else:

@@ -12,6 +12,7 @@ import orjson
 
 from cdc.checkpoint.file import FileCheckpointStore
 from cdc.checkpoint.format import document
+from cdc.cli.confirm import agreed
 from cdc.cli.options import add_env_file
 from cdc.cli.places import checkpoint_path
 from cdc.errors import SettingsError
@@ -98,7 +99,7 @@ def _reset(args: Namespace) -> int:
 
 def _go_back(store: FileCheckpointStore, sure: bool) -> int:
     previous = store.previous()
-    if previous and not _agreed(sure, f"Go back to the previous generation, at {previous.mark.position}?"):
+    if previous and not agreed(sure, f"Go back to the previous generation, at {previous.mark.position}?"):
         return 1
     suffix = _suffix()
     print(f"at {store.restore_previous(suffix).mark.position}; what was current is kept as {store.path}{suffix}")
@@ -107,7 +108,7 @@ def _go_back(store: FileCheckpointStore, sure: bool) -> int:
 
 
 def _take_away(store: FileCheckpointStore, sure: bool) -> int:
-    if not _agreed(sure, f"Move {store.path} aside? The next start will know nothing of what was sent."):
+    if not agreed(sure, f"Move {store.path} aside? The next start will know nothing of what was sent."):
         return 1
     moved = store.set_aside(_suffix())
     for path in moved:
@@ -151,20 +152,6 @@ def _require_none(store: FileCheckpointStore) -> None:
 
 def _store(args: Namespace) -> FileCheckpointStore:
     return FileCheckpointStore(checkpoint_path(args.env_file, os.environ))
-
-
-def _agreed(sure: bool, question: str) -> bool:
-    if sure:
-        return True
-    try:
-        answer = input(f"{question} [y/N] ")
-    except EOFError:  # nobody there to answer: a script says --yes
-        answer = ""
-        print()
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    print("Nothing was changed.")
-    return False
 
 
 def _suffix() -> str:

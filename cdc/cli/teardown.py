@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from cdc.checkpoint.file import FileCheckpointStore
 from cdc.cli.administrator import add_admin, administrator, answering
+from cdc.cli.confirm import agreed
 from cdc.cli.options import add_env_file
 from cdc.cli.setup import apply
 from cdc.errors import SettingsError
@@ -35,7 +35,7 @@ def run(args: Namespace) -> int:
         statements = [each for each in found if not each.startswith("--")]
         if not statements:
             print("There is nothing of this connector on the server.")
-        elif not _agreed(args.yes, statements):
+        elif not agreed(args.yes, _question(statements)):
             return 1
         well = not statements or apply(source, admin, statements)
     _tell_remains([each.removeprefix("--").strip() for each in found if each.startswith("--")], store)
@@ -56,20 +56,9 @@ def _nobody_runs(store: FileCheckpointStore) -> Iterator[None]:
         store.release()
 
 
-def _agreed(sure: bool, statements: list[str]) -> bool:
-    if sure:
-        return True
-    print("This will be run on the source, and cannot be undone:")
-    print("\n".join(f"  {statement}" for statement in statements))
-    try:
-        answer = input("Go on? [y/N] ")
-    except EOFError:  # nobody there to answer: a script says --yes
-        answer = ""
-        print()
-    if answer.strip().lower() in ("y", "yes"):
-        return True
-    print("Nothing was changed.", file=sys.stderr)
-    return False
+def _question(statements: list[str]) -> str:
+    listed = "\n".join(f"  {statement}" for statement in statements)
+    return f"This will be run on the source, and cannot be undone:\n{listed}\nGo on?"
 
 
 def _tell_remains(on_server: list[str], store: FileCheckpointStore) -> None:

@@ -91,8 +91,14 @@ class Desk:
         """One command in this process. `answer` is typed when it asks; None is nobody there."""
         self.env_file.write_text("".join(f"{name}={value}\n" for name, value in self.variables.items()))
         out, err = StringIO(), StringIO()
-        reply = patch("builtins.input", side_effect=EOFError if answer is None else [answer])
-        with redirect_stdout(out), redirect_stderr(err), reply:
+
+        def reply(question: str) -> str:
+            out.write(question)
+            if answer is None:
+                raise EOFError
+            return answer
+
+        with redirect_stdout(out), redirect_stderr(err), patch("builtins.input", reply):
             words = [*arguments]
             words[1 if arguments[0] != "checkpoint" else 2 : 0] = ["--env-file", str(self.env_file)]
             code = main(words)

@@ -140,7 +140,8 @@ def test_teardown_asks_first(place: Place) -> None:
     desk.sql("SELECT pg_create_logical_replication_slot('cdc_shop', 'pgoutput')")
     for answer in ("n", "", None):
         said = desk.cdc("teardown", "--admin", desk.admin, answer=answer)
-        assert said.code == 1 and "pg_drop_replication_slot('cdc_shop')" in said.out
+        assert said.code == 1 and "Nothing was changed." in said.out
+        assert "pg_drop_replication_slot('cdc_shop')" in said.out and "DROP PUBLICATION" in said.out
     assert len(desk.ask("SELECT 1 FROM pg_replication_slots")) == len(desk.ask("SELECT 1 FROM pg_publication")) == 1
     assert desk.cdc("teardown", "--admin", desk.admin, answer="y").code == 0
     _assert_nothing_left(desk)

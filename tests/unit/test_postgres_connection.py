@@ -31,13 +31,13 @@ def _sslmode(url: str, tls: str | None = None) -> object:
         ("postgresql://localhost,db.example.com/d", "verify-full"),
     ],
 )
-def test_s1_verify_full_unless_it_is_this_machine(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_S1_verify_full_unless_it_is_this_machine(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PGHOST", raising=False)
     assert _sslmode(url) == expected
     assert _sslmode(url, "off") == "disable"
 
 
-def test_s1_libpqs_own_variables_do_not_hide_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_S1_libpqs_own_variables_do_not_hide_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "db.example.com")
     assert _sslmode("postgresql:///d") == "verify-full"
     monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
@@ -45,7 +45,7 @@ def test_s1_libpqs_own_variables_do_not_hide_where_it_goes(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("asked", ["off", "require", "verify-ca"])
-def test_s1_less_than_verify_full_is_a_warning(asked: str) -> None:
+def test_S1_less_than_verify_full_is_a_warning(asked: str) -> None:
     (finding,) = _protection(asked, asked != "off")
     assert (finding.severity, finding.fix) == (Severity.WARNING, "CDC_SOURCE_TLS=verify-full")
 

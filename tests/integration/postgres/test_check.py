@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.faults.connector import Connector
@@ -128,7 +129,20 @@ def desk(quiet_server: PostgresServer, tmp_path: Path) -> Desk:
     return made
 
 
-def test_s2_a_superuser_is_a_warning(desk: Desk) -> None:
+def test_S3_who_may_read_the_log_may_copy_the_cluster_unless_forbidden(desk: Desk) -> None:
+    """The fixture has followed the fix; without it the server hands itself over."""
+    physical = desk.server.dsn("shop", user="cdc", replication="true")
+    with pytest.raises(psycopg.OperationalError, match=r"pg_hba\.conf rejects replication connection"):
+        psycopg.connect(physical)
+    file = desk.server.data_dir / "pg_hba.conf"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[1:]))
+    desk.sql("SELECT pg_reload_conf()")
+    with psycopg.connect(physical, autocommit=True) as connection:
+        assert connection.execute("IDENTIFY_SYSTEM").fetchone()
+    assert desk.mend(desk.trouble("physical copies", "may also copy the whole cluster")) == []
+
+
+def test_S2_a_superuser_is_a_warning(desk: Desk) -> None:
     desk.sql("ALTER ROLE cdc SUPERUSER")
     assert desk.mend(desk.trouble("role", "cdc is a superuser")) == []
     desk.variables["CDC_SOURCE"] = desk.server.dsn("shop")

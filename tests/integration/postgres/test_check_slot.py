@@ -124,7 +124,7 @@ def test_a_foreign_reader_is_named(desk: Desk, tmp_path: Path) -> None:
         desk.mend(trouble)
 
 
-def test_p6_a_slot_ahead_of_the_checkpoint(desk: Desk, tmp_path: Path) -> None:
+def test_P6_a_slot_ahead_of_the_checkpoint(desk: Desk, tmp_path: Path) -> None:
     _once(desk, tmp_path)
     desk.sql("INSERT INTO public.orders VALUES (100)")
     desk.sql("SELECT pg_replication_slot_advance('cdc_shop', pg_current_wal_lsn())")
@@ -132,7 +132,7 @@ def test_p6_a_slot_ahead_of_the_checkpoint(desk: Desk, tmp_path: Path) -> None:
     assert trouble.severity == "error" and "accept-gap" in trouble.fix
 
 
-def test_p3_a_slot_that_was_dropped(desk: Desk, tmp_path: Path) -> None:
+def test_P3_a_slot_that_was_dropped(desk: Desk, tmp_path: Path) -> None:
     _once(desk, tmp_path)
     desk.sql("SELECT pg_drop_replication_slot('cdc_shop')")
     assert desk.trouble("checkpoint", "does not exist any more").severity == "error"
@@ -148,7 +148,7 @@ def test_a_publication_that_was_dropped(desk: Desk, tmp_path: Path) -> None:
     assert desk.trouble("checkpoint", "dropped and made again").severity == "error"
 
 
-def test_p5_another_server_under_the_same_address(
+def test_P5_another_server_under_the_same_address(
     desk: Desk, postgres_server: StartPostgres, version: int, tmp_path: Path
 ) -> None:
     _once(desk, tmp_path)
@@ -170,7 +170,7 @@ def test_a_checkpoint_that_cannot_be_read_or_belongs_to_another_slot(desk: Desk,
     assert any(each.subject == "checkpoint" and each.severity == "error" for each in desk.check())
 
 
-def test_p33_transactions_that_the_slot_would_wait_for(desk: Desk) -> None:
+def test_P33_transactions_that_the_slot_would_wait_for(desk: Desk) -> None:
     with closing(psycopg.connect(desk.server.dsn("shop"), autocommit=True)) as open_one:
         open_one.execute("BEGIN; INSERT INTO public.orders VALUES (1)")
         desk.sql("BEGIN; INSERT INTO public.orders VALUES (2); PREPARE TRANSACTION 'it''s 2'")
@@ -181,7 +181,7 @@ def test_p33_transactions_that_the_slot_would_wait_for(desk: Desk) -> None:
         assert desk.mend(trouble) == []
 
 
-def test_p1_a_slot_near_its_end_and_past_it(postgres_server: StartPostgres, version: int, tmp_path: Path) -> None:
+def test_P1_a_slot_near_its_end_and_past_it(postgres_server: StartPostgres, version: int, tmp_path: Path) -> None:
     server = postgres_server(version, initdb=["--wal-segsize=1"], max_slot_wal_keep_size="6MB", min_wal_size="2MB")
     server.create_database("shop")
     desk = Desk(server, "shop", tmp_path)

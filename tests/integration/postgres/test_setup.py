@@ -83,7 +83,7 @@ def place(request: pytest.FixtureRequest, quiet_server: PostgresServer, tmp_path
     return Place(quiet_server, tmp_path, request.param)
 
 
-def test_s2_setup_run_and_teardown_under_the_least_rights(place: Place, tmp_path: Path) -> None:
+def test_S2_setup_run_and_teardown_under_the_least_rights(place: Place, tmp_path: Path) -> None:
     desk = place.desk
     assert [each.subject for each in desk.troubles()] == ["server"]  # the role is not there yet
     applied = desk.cdc("setup", "--apply", "--admin", desk.admin)
@@ -134,7 +134,7 @@ def test_without_a_server_that_answers_all_of_it_is_printed(place: Place) -> Non
     )
 
 
-def test_teardown_asks_first(place: Place) -> None:
+def test_X16_teardown_asks_and_leaves_neither_slot_nor_publication(place: Place) -> None:
     desk = place.desk
     assert desk.cdc("setup", "--apply", "--admin", desk.admin).code == 0
     desk.sql("SELECT pg_create_logical_replication_slot('cdc_shop', 'pgoutput')")
@@ -160,7 +160,7 @@ def test_teardown_refuses_while_somebody_reads_the_slot(quiet_server: PostgresSe
         assert said.code == 6 and f"PID {other.info.backend_pid}\n" in said.err
 
 
-def test_p16_what_would_break_the_application_is_left_out(quiet_server: PostgresServer, tmp_path: Path) -> None:
+def test_P16_what_would_break_the_application_is_left_out(quiet_server: PostgresServer, tmp_path: Path) -> None:
     desk = Place(quiet_server, tmp_path, PLAIN).desk
     desk.variables["CDC_TABLES"] = "public.*"
     desk.sql("CREATE TABLE public.keyless (n int)", "INSERT INTO public.keyless VALUES (1)")

@@ -49,4 +49,5 @@ cpdef bint has_unchanged(Row row) except -1
 cpdef unsigned int u16(bytes data, Py_ssize_t at) except? 65536
 @cython.locals(a="unsigned int", b="unsigned int", c="unsigned int", d="unsigned int")
 cpdef unsigned int u32(bytes data, Py_ssize_t at) except? 4294967295
+@cython.locals(high="unsigned long long")
 cpdef unsigned long long u64(bytes data, Py_ssize_t at) except? 18446744073709551615

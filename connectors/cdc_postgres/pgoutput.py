@@ -473,7 +473,8 @@ def i32(data: bytes, at: int) -> int:
 
 
 def u64(data: bytes, at: int) -> int:
-    return u32(data, at) << 32 | u32(data, at + 4)
+    high = u32(data, at)  # compiled, it is as wide as the result before it is shifted
+    return high << 32 | u32(data, at + 4)
 
 
 def i64(data: bytes, at: int) -> int:

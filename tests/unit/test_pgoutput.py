@@ -17,6 +17,7 @@ from cdc_postgres.pgoutput import Decoder, RelationMessage, RelationPlan, TypeMe
 from cdc_postgres.types import column_for, reader_for
 from tests.unit import wire
 
+FAR = 0xFFFFFFFE_80000003  # an LSN far past 4 GB, with the high bit of each half set
 COLUMNS = (("id", True, 20), ("ok", False, 16), ("note", False, 25))
 
 
@@ -52,6 +53,23 @@ def test_an_insert_gives_canonical_cells_and_the_facts_of_its_transaction() -> N
     assert change.transaction.position == "0/16B3748"
     assert change.transaction.id == f"77:{0x16B3748}"
     assert change.transaction.commit_us == 700_000_000_000_000 + 946_684_800_000_000
+
+
+def test_positions_past_four_gigabytes_keep_all_their_bits() -> None:
+    decoder = defined()
+    events = decode(
+        wire.message("p", b"", False, FAR),
+        wire.begin(FAR),
+        wire.origin("o", FAR),
+        wire.insert([b"1", None, None], start=FAR - 1),
+        wire.commit(FAR, FAR + 8),
+        decoder=decoder,
+    )
+    message, change = events
+    assert (message.offset, message.position) == (FAR, "FFFFFFFE/80000003")
+    assert (change.offset, change.transaction.position) == (FAR - 1, "FFFFFFFE/80000003")
+    assert change.transaction.facts[2] == FAR
+    assert (decoder.position, decoder.last_commit) == (FAR + 8, FAR)
 
 
 def test_ordinals_count_every_row_whether_selected_or_not() -> None:

@@ -348,7 +348,18 @@ class EnvelopeEncoder:
         value += b',"message":' + message + event_id + b'","v":1}'
         topic = topic_name(self.options.message_topic, name=self.options.name)
         key = dumps({"prefix": event.prefix})
-        records.append(Record(topic, key, value, key))
+        headers = self._message_headers(event_id[7:]) if self._headers else None
+        records.append(Record(topic, key, value, key, headers))
+
+    def _message_headers(self, event_id: bytes) -> list[tuple[str, bytes]]:
+        """Those of a record that belongs to no table."""
+        known = {
+            "id": ("cdc-id", event_id),
+            "op": ("cdc-op", b"m"),
+            "v": ("cdc-v", b"1"),
+            "content-type": ("content-type", b"application/json"),
+        }
+        return [known[name] for name in self._headers if name in known]
 
     def _gap(self, event: Gap) -> Record:
         topic = topic_name(self.options.gap_topic, name=self.options.name)

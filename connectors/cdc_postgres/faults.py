@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from cdc.errors import CdcError, PositionLost, SettingsError, SourceOutage
+from cdc.errors import CdcError, DataError, PositionLost, SettingsError, SourceOutage
 from cdc.model.finding import Fault
 
 _WAIT: Final = "Nothing, unless it lasts: the connector reconnects by itself."
 _TLS_OFF: Final = "Turn on TLS on the server, or accept plain text with CDC_SOURCE_TLS=off (or ?tls=off on CDC_SOURCE)."
+_NOT_TEXT: Final = "Correct the value: the server cannot convert it to UTF-8; or exclude the table in CDC_TABLES."
 
 BY_SQLSTATE: Final[dict[str, Fault]] = {
     "28P01": Fault("wrong-password", False, "Correct CDC_SOURCE_PASSWORD (or its _FILE) for the user in CDC_SOURCE."),
@@ -42,7 +43,8 @@ BY_SQLSTATE: Final[dict[str, Fault]] = {
         False,
         "Read the message: the server's version or settings do not allow it (wal_level=logical is needed).",
     ),
-    "22021": Fault("invalid-encoding", False, "The database holds text that is not UTF-8: see CDC_INVALID_TEXT."),
+    "22021": Fault("invalid-encoding", False, _NOT_TEXT),
+    "22P05": Fault("invalid-encoding", False, _NOT_TEXT),
 }
 _BY_CLASS: Final[dict[str, Fault]] = {
     "08": Fault("connection-lost", True, _WAIT),
@@ -81,6 +83,7 @@ _BY_TEXT: Final[tuple[tuple[str, Fault], ...]] = (
 _UNREACHABLE: Final = Fault("source-unreachable", True, "Start the server, or correct host and port in CDC_SOURCE.")
 _ROLE_MISSING: Final = ("role ", " does not exist")
 _POSITION: Final = frozenset({"slot-unusable", "object-missing"})
+_DATA: Final = frozenset({"invalid-encoding"})
 
 
 def classify_state(sqlstate: str | None, message: str) -> Fault:
@@ -99,8 +102,10 @@ def classify_state(sqlstate: str | None, message: str) -> Fault:
 
 
 def translate(sqlstate: str | None, message: str) -> CdcError:
-    """The error that the engine understands. The server's primary message is kept: it holds names, never a row's values."""
+    """The error that the engine understands. The server's primary message is kept where it holds names and no row's values."""
     fault = classify_state(sqlstate, message)
+    if fault.name in _DATA:
+        return DataError("PostgreSQL: a text cannot be told in UTF-8", fault=fault.name, action=fault.action)
     text = " ".join(message.split()) or fault.name
     kind: type[CdcError] = SourceOutage if fault.heals else PositionLost if fault.name in _POSITION else SettingsError
     return kind(f"PostgreSQL: {text}", fault=fault.name, action=fault.action)

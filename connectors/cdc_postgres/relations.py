@@ -116,7 +116,7 @@ class Relations:
         reader = reader_for(oid, modifier, self._types)
         if self._text is None or column_for("", oid, modifier, self._types).type in RAW_BYTES:
             return reader
-        return self._text if reader is None else _then(reader, self._text)
+        return self._text if reader is None else _then(self._text, reader)
 
 
 def _then(first: Reader, second: Reader) -> Reader:

@@ -362,7 +362,10 @@ class PostgresSource:
         )
         self._layout = SourceLayout(f"{name}:{identity.system_id}", fields)
         encoding = connection.query("SHOW server_encoding")[0][0]
-        text = text_reader(self._context.invalid_text) if encoding == "SQL_ASCII" else None
+        text = None
+        if encoding == "SQL_ASCII":  # with UTF8 the server itself would end the stream at the first byte that is none
+            connection.query("SET client_encoding = 'SQL_ASCII'")
+            text = text_reader(self._context.invalid_text)
         self._relations = Relations(mark.memory, self._context.selection, self._catalog, text)
         self._decoder = Decoder(position, mark.memory.get("last_commit"))
         self._began_at = self._position = position

@@ -237,7 +237,7 @@ class Stream:
             "CDC_POSTGRES_WATCH_INTERVAL": "1",
             **variables,
         }
-        self.connection = psycopg.connect(server.dsn(database), autocommit=True)
+        self.connection = psycopg.connect(server.dsn(database), autocommit=True, client_encoding="UTF8")
         self.logs: list[Any] = []
         self.batch_bytes = 1 << 18  # of the lives to come; 1 makes a batch of every message
         self._life: Run | None = None
@@ -268,7 +268,7 @@ class Stream:
 
     def reconnect(self) -> None:
         """After the server was restarted."""
-        self.connection = psycopg.connect(self.server.dsn(self.database), autocommit=True)
+        self.connection = psycopg.connect(self.server.dsn(self.database), autocommit=True, client_encoding="UTF8")
 
     def published(self) -> set[str]:
         """Qualified names of the tables in the connector's publication, without the harness's own."""
@@ -388,7 +388,7 @@ class Stream:
 
     def _slot_is_free(self) -> bool:
         return not self.server.execute(
-            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active", [self.variables["CDC_POSTGRES_SLOT"]]
+            "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND active", [self.variables["CDC_POSTGRES_SLOT"]]
         )
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:

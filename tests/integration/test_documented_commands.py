@@ -27,7 +27,9 @@ NOT_RUN = {
     (README, "docker compose --file config/compose.yaml up --build", "needs docker"),
 }
 LANGUAGES = {"sh", "text", "ini"}
-FENCE = re.compile(r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
 SECONDS = 240.0
 
 

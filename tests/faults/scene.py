@@ -128,6 +128,14 @@ class Scene:
         found: int | None = self.slot_row("(confirmed_flush_lsn - '0/0')::bigint")
         return found
 
+    def confirmed_all(self) -> bool:
+        """Whether the server knows that what is committed now was confirmed."""
+        rows = self.query(
+            "SELECT confirmed_flush_lsn >= pg_current_wal_insert_lsn() FROM pg_replication_slots WHERE slot_name = %s",
+            self.slot,
+        )
+        return bool(rows and rows[0][0])
+
     def terminate_walsender(self) -> None:
         """Cut the stream on the server's side."""
         (pid,) = (self.slot_row("active_pid"),)

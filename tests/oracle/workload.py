@@ -154,6 +154,7 @@ class Workload:
         self._extra_names = 0
         self.sessions = (Session(self, 0), Session(self, 1))
         self._bulk = 0
+        self._messages = True
         self.interrupted = 0
 
     # -- connections -------------------------------------------------------------------------------------------------------
@@ -162,6 +163,7 @@ class Workload:
         """Create the tables; no row is there before the connector starts."""
         with self.connect() as connection:
             connection.execute(SETUP)
+            self._messages = connection.info.server_version >= 140000
 
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Patiently: the server may be on its way up."""
@@ -288,7 +290,7 @@ class Workload:
             session.savepoint()
         elif session.open and chance < 0.32:
             session.rollback_to_savepoint()
-        elif chance < 0.35:
+        elif chance < 0.35 and self._messages:
             self._message(session)
         else:
             session.begin()

@@ -1,0 +1,267 @@
+"""PostgreSQL hurt: its sessions ended, itself restarted and killed, its network spoiled, its log held back by others."""
+
+from __future__ import annotations
+
+import time
+
+import psycopg
+import pytest
+
+from tests.faults.conftest import MakeScene
+from tests.faults.connector import wait_until
+from tests.faults.scene import Scene, Writing
+from tests.oracle.workload import KEYED, LOOSE
+from tests.servers import PostgresServer, Proxy
+from tests.servers.plugin import StartKafka, StartPostgres
+
+SHORT = {"CDC_POSTGRES_SENDER_TIMEOUT": "1"}
+
+
+def write_loose(stage: Scene, count: int) -> None:
+    """One transaction, by COPY: rows of one page of the log have one position."""
+    session = stage.workload.sessions[0]
+    stage.workload.copy_loose(session, [(stage.workload.next_version(), "x") for _ in range(count)])
+    session.commit()
+
+
+def test_walsender_terminated_in_mid_transaction(scene: MakeScene) -> None:
+    """Again and again while one transaction of many rows is on its way."""
+    with scene(settings={"CDC_CHECKPOINT_INTERVAL": "0.01"}) as stage:
+        stage.begin()
+        with stage.sampling():
+            for _ in range(3):
+                write_loose(stage, 20_000)
+                before = stage.reader.ends()
+                stage.connector.wait_until(lambda: stage.reader.ends() != before)
+                stage.terminate_walsender()
+            stage.workload.run(40)
+            verdict = stage.passes()
+        assert "rewinding" in stage.connector.log_text()
+        assert verdict.events > 60_000
+
+
+def test_P11_killed_within_a_copy(scene: MakeScene) -> None:
+    """A COPY of 1,000 rows, in small batches, killed after some: what the checkpoint holds of it does not come again (I7)."""
+    kills = (1, 2, 3, 5, 8, 13)
+    with scene(kafka=False, settings={"CDC_CHECKPOINT_INTERVAL": "0.001"}) as stage:
+        stage.begin()
+        with stage.sampling(0.01):
+            for kill in kills:
+                stage.caught_up()
+                stage.connector.kill()
+                write_loose(stage, 1000)
+                stage.connector.start(failpoints=f"files.synced=kill@{kill};files.written=sleep:0.01")
+                wait_until(lambda: not stage.connector.running or stage.confirmed_all(), 20, "killed or done")
+                if stage.connector.running:
+                    stage.connector.kill()
+                stage.begin()
+            stage.workload.run(20)
+            stage.passes()
+
+
+@pytest.mark.parametrize("event", range(1, 6))
+def test_M27_killed_after_each_event_of_five(event: int, scene: MakeScene) -> None:
+    with scene(kafka=False, settings={"CDC_CHECKPOINT_INTERVAL": "0.001"}) as stage:
+        stage.begin()
+        stage.workload.run(10)
+        stage.connector.kill()
+        session = stage.workload.sessions[0]
+        session.commit()
+        session.begin()
+        for _ in range(5):
+            stage.workload.insert_loose(session)
+        session.commit()
+        stage.connector.start(failpoints=f"pump.settled=kill@{event}")
+        stage.workload.run(10)
+        wait_until(lambda: not stage.connector.running or stage.confirmed_all(), 10, "killed or done")
+        if stage.connector.running:
+            stage.connector.kill()
+        stage.begin()
+        stage.passes()
+
+
+def test_server_restarted_and_killed_under_load(scene: MakeScene, postgres_server: StartPostgres) -> None:
+    server = postgres_server(18)
+    with scene(postgres=server) as stage:
+        stage.begin()
+        with stage.sampling(), Writing(stage.workload, rate=600, large=1500) as more:
+            for mode in ("fast", "kill", "immediate", "kill"):
+                more(200)
+                if mode == "kill":
+                    server.kill9()
+                    server.start()
+                else:
+                    server.restart("fast" if mode == "fast" else "immediate")
+            more(100)
+        stage.passes()
+        assert stage.workload.interrupted >= 3
+
+
+def test_P13_server_killed_after_a_confirm(scene: MakeScene, postgres_server: StartPostgres) -> None:
+    """The slot goes back to what the server's last checkpoint saved; what ours holds does not come again."""
+    server = postgres_server(18, checkpoint_timeout="1h")
+    with scene(postgres=server) as stage:
+        stage.begin()
+        stage.query("CHECKPOINT")
+        with stage.sampling():
+            stage.workload.run(200)
+            stage.caught_up()
+            confirmed = stage.confirmed()
+            assert confirmed is not None
+            server.kill9()
+            server.start()
+            went_back = stage.confirmed()
+            assert went_back is not None
+            assert went_back < confirmed
+            stage.workload.run(50)
+            verdict = stage.passes()
+        assert verdict.duplicates == 0
+
+
+def test_P29_a_transaction_longer_than_the_timeout_with_the_sink_stalled(
+    scene: MakeScene, private_kafka: StartKafka
+) -> None:
+    """Feedback goes on while nothing can be sent: the session lives three times as long as the server's patience."""
+    broker = private_kafka()
+    with scene(kafka=broker, settings={**SHORT, "CDC_MEMORY": "1MiB"}) as stage:
+        stage.begin()
+        stage.workload.run(20)
+        stage.caught_up()
+        pid = stage.slot_row("active_pid")
+        broker.pause()
+        write_loose(stage, 40_000)
+        end = time.monotonic() + 4
+        stage.connector.wait_until(lambda: time.monotonic() > end, 10)
+        assert stage.slot_row("active_pid") == pid
+        broker.resume()
+        stage.workload.run(20)
+        stage.passes()
+        assert "rewinding" not in stage.connector.log_text()
+
+
+def test_P32_stopped_past_the_timeout(scene: MakeScene) -> None:
+    """SIGSTOP for longer than the server waits: it drops us, and SIGCONT finds a dead connection."""
+    with scene(settings=SHORT) as stage:
+        stage.begin()
+        with stage.sampling():
+            stage.workload.run(40)
+            stage.connector.stop()
+            stage.workload.run(200)
+            wait_until(lambda: stage.slot_row("active_pid") is None, 20, "dropped by the server")
+            stage.workload.run(200)
+            stage.connector.cont()
+            stage.workload.run(40)
+            stage.passes()
+        assert "rewinding" in stage.connector.log_text()
+
+
+def test_P31_network_cut_and_refused(scene: MakeScene, newest: PostgresServer) -> None:
+    with Proxy(newest.host, newest.port) as proxy, scene(through=proxy) as stage:
+        stage.begin()
+        with stage.sampling(), Writing(stage.workload, rate=500) as more:
+            for _ in range(3):
+                more(100)
+                proxy.cut()
+            proxy.refuse()
+            proxy.cut()
+            stage.connector.wait_unready()
+            more(100)
+            proxy.accept()
+            stage.connector.wait_ready()
+        stage.passes()
+
+
+def test_P31_bytes_swallowed(scene: MakeScene, newest: PostgresServer) -> None:
+    """A half-open connection: no error ever comes, only silence."""
+    settings = {"CDC_POSTGRES_SILENCE_LIMIT": "10"}
+    with Proxy(newest.host, newest.port) as proxy, scene(kafka=False, through=proxy, settings=settings) as stage:
+        stage.begin()
+        stage.workload.run(50)
+        stage.caught_up()
+        proxy.swallow()
+        stage.workload.run(50)
+        stage.connector.wait_until(lambda: "source-silent" in stage.connector.log_text(), 20)
+        proxy.release()
+        stage.workload.run(50)
+        stage.passes()
+
+
+def test_P8_P9_quiet_tables_do_not_pin_the_log(scene: MakeScene) -> None:
+    """Other tables are busy, then another database: the slot moves on all the same, and a restart begins there."""
+    with scene(kafka=False) as stage, scene(kafka=False) as other:
+        stage.begin()
+        stage.workload.run(20)
+        stage.caught_up()
+        stage.query("CREATE TABLE noise (t text)")
+        for place in (stage, other):
+            place.query("CREATE TABLE IF NOT EXISTS noise (t text)")
+            before, ends = stage.slot_row("restart_lsn"), stage.reader.ends()
+
+            def moved() -> bool:
+                place.query("INSERT INTO noise SELECT md5(n::text) FROM generate_series(1, 200) n")  # noqa: B023
+                place.query("CHECKPOINT")  # noqa: B023
+                rows = stage.query(
+                    "SELECT %s::pg_lsn < restart_lsn FROM pg_replication_slots WHERE slot_name = %s", before, stage.slot
+                )
+                return bool(rows[0][0])
+
+            stage.connector.wait_until(moved, 20, "moved on")
+            assert stage.reader.ends() == ends
+        target = stage.workload.end_of_log()
+        stage.connector.wait_until(lambda: (stage.confirmed() or 0) >= target, 10)
+        stage.workload.run(20)
+        stage.passes()
+
+
+def test_P14_a_flood_of_messages_moves_no_position_past_a_row(scene: MakeScene) -> None:
+    """Messages outside transactions come between and inside others' transactions; a row that follows one is not lost."""
+    with scene(kafka=False) as stage:
+        stage.begin()
+        session, other = stage.workload.sessions
+        with stage.sampling(0.01):
+            for _ in range(20):
+                stage.workload.insert(session, KEYED)
+                session.begin()
+                other.begin()
+                other.execute(
+                    "SELECT count(pg_logical_emit_message(false, 'flood', n::text)) FROM generate_series(1, 200) n"
+                )
+                stage.workload.insert(other, KEYED)
+                session.commit()
+                other.commit()
+                stage.connector.kill()
+                stage.connector.start()
+            stage.caught_up()
+            verdict = stage.finish()
+        assert {violation.text.partition(": ")[0] for violation in verdict.violations} <= {
+            "delivered and never committed"
+        }
+
+
+def test_P33_a_slot_waits_for_a_long_transaction(scene: MakeScene) -> None:
+    """It says for which, is not ready, and goes on by itself. What was written meanwhile was there before the slot."""
+    with scene(kafka=False, settings={"CDC_POSTGRES_SLOT_TIMEOUT": "60"}) as stage:
+        with psycopg.connect(stage.dsn) as blocker:
+            blocker.execute("CREATE TABLE blocker (i int)")
+            pid = blocker.info.backend_pid
+            stage.connector.start()
+            stage.connector.wait_until(lambda: "slot-waits" in stage.connector.log_text(), 20)
+            assert f"pid {pid}" in stage.connector.log_text()
+            assert not (stage.connector.health() or {"ready": False})["ready"]
+        stage.connector.wait_ready()
+        stage.workload.run(60)
+        stage.passes()
+
+
+def test_rows_of_a_keyless_table_stay_in_order(scene: MakeScene) -> None:
+    with scene() as stage:
+        stage.begin()
+        with stage.sampling():
+            for _ in range(4):
+                write_loose(stage, 300)
+                stage.connector.kill()
+                stage.connector.start()
+            verdict = stage.passes()
+        places = {record.place for record in stage.reader.read() if record.topic.endswith(LOOSE)}
+        assert len(places) == 1
+        assert verdict.events >= 1200

@@ -17,6 +17,7 @@ from cdc import __version__
 from cdc.errors import CdcError, ExitCode
 from cdc.observe.failure import report
 from cdc.observe.scrub import scrub
+from cdc.pipeline.stop import signalled
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("cdc.cli.run", "capture changes and publish them, until stopped"),
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((each for each in arguments if not each.startswith("-")), "")
     try:
+        if name == "run":
+            signalled()
         return _call(name, arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1

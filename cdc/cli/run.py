@@ -14,7 +14,7 @@ from cdc.observe import logs
 from cdc.observe.health import HealthServer
 from cdc.pipeline.pump import Pump, PumpOptions
 from cdc.pipeline.report import Report
-from cdc.pipeline.stop import StopFlag
+from cdc.pipeline.stop import signalled
 from cdc.recovery.dead_letters import DeadLetters
 from cdc.settings import Settings, load_settings
 
@@ -38,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
 def _run(settings: Settings) -> int:
     engine = settings.engine
     log = logs.get_logger(name=engine.name)
-    stop = StopFlag()
-    stop.install()
+    stop = signalled()
     store = FileCheckpointStore(engine.checkpoint)
     dead_letters = DeadLetters(engine.dead_letter) if engine.dead_letter else None
     if dead_letters:

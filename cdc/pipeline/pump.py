@@ -89,6 +89,8 @@ class Pump:
         self._store.acquire()
         try:
             self._loaded = self._load()
+            if self._stop.requested:
+                return
             self._sink.open()
             self._start()
             while not self._stop.requested:

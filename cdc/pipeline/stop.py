@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 
 
@@ -38,3 +39,14 @@ class StopFlag:
         while not self.requested and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.1))
             meanwhile()
+
+
+@cache
+def signalled() -> StopFlag:
+    """The process's own flag, set by its signals from the first call on.
+
+    Called before anything heavy is imported: as PID 1 a process without a handler never sees a SIGTERM.
+    """
+    flag = StopFlag()
+    flag.install()
+    return flag

@@ -283,3 +283,11 @@ def test_a_second_signal_leaves_the_rest_to_the_next_start() -> None:
     script.flush = lambda timeout: script.stop.request() or False  # type: ignore[method-assign, func-returns-value]
     run(script)
     assert script.stored is START
+
+
+def test_a_stop_that_came_before_the_start_begins_nothing() -> None:
+    script = scripted(1, stored=None)
+    script.stop.request()
+    run(script)
+    assert script.stored is None
+    assert "send 1" not in script.journal

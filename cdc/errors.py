@@ -82,13 +82,19 @@ class AnotherInstance(CdcError):
 class SourceOutage(CdcError):
     """The source cannot be read now and will heal: reconnect and rewind to the checkpoint."""
 
+    exit_code = ExitCode.NO_PROGRESS
+
 
 class SinkOutage(CdcError):
     """The sink cannot take records now and will heal by itself: wait, keep the source fed, stay unready."""
 
+    exit_code = ExitCode.NO_PROGRESS
+
 
 class DeliveryGap(CdcError):
     """A record was refused or lost after it had been taken: purge, wait for what is in flight, rewind to the checkpoint."""
+
+    exit_code = ExitCode.NO_PROGRESS
 
 
 class RecordRefused(DataError):

@@ -16,6 +16,7 @@ from cdc.errors import (
     CheckpointUnwritable,
     DataError,
     DeliveryGap,
+    PositionLost,
     RecordRefused,
     SettingsError,
     SinkOutage,
@@ -110,6 +111,12 @@ class Pump:
 
     def _load(self) -> Checkpoint | None:
         found = self._store.load()
+        if found and found.name != self._options.name:
+            raise PositionLost(
+                f"the checkpoint belongs to connector {found.name!r}, CDC_NAME is {self._options.name!r}",
+                fault="checkpoint-foreign",
+                action="Restore CDC_NAME; another connector needs a checkpoint and a slot of its own.",
+            )
         if found and found.settings_digest != self._options.settings_digest:
             self._report.say("settings changed since the checkpoint", fault="settings-changed")
             found = replace(

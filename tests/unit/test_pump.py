@@ -291,3 +291,13 @@ def test_a_stop_that_came_before_the_start_begins_nothing() -> None:
     run(script)
     assert script.stored is None
     assert "send 1" not in script.journal
+
+
+def test_X03_a_checkpoint_of_another_connector_is_foreign() -> None:
+    with pytest.raises(PositionLost, match="belongs to connector 'other'"):
+        run(scripted(1, stored=replace(START, name="other")))
+
+
+@pytest.mark.parametrize("outage", [SourceOutage("x"), SinkOutage("x"), DeliveryGap("x")])
+def test_an_outage_that_ends_a_command_is_no_bug(outage: CdcError) -> None:
+    assert outage.exit_code == 5

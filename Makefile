@@ -79,6 +79,7 @@ generate: ## the files that are made from the code
 	$(DEV)/bin/cdc settings --format markdown > docs/settings.md
 	$(DEV)/bin/cdc settings --format json-schema > config/schema/settings.json
 	$(DEV)/bin/python -P -m tests.documents failure-modes > docs/failure-modes.md
+	$(DEV)/bin/python -P -m tests.documents types > docs/types.md
 
 .PHONY: lock image
 lock: ## the image's pinned packages anew, requirements/*.txt; UPGRADE=1 takes the newest

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.documents import failure_modes
+from tests.documents import failure_modes, types
 
 
 def main(arguments: list[str]) -> int:
     match arguments:
         case ["failure-modes"]:
             print(failure_modes.page(), end="")
+        case ["types"]:
+            print(types.page(), end="")
         case ["unlisted"]:
             for line in failure_modes.unlisted():
                 print(line)

@@ -281,6 +281,9 @@ BINARY_CASES = [
 
 CASES = [*NUMERIC_CASES, *TEXT_CASES, *BINARY_CASES, *TIME_CASES, *SHAPE_CASES, *CONTAINER_CASES, *STAND_IN_CASES]
 
+GENERATED_LISTS = {"newest": 25, "each": 5}
+"""Lists of generated values that each case is tried with: on the newest server, and on each of the others."""
+
 
 def cases_on(version: int) -> list[TypeCase]:
     """What a server of this major version has."""

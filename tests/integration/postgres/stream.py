@@ -409,7 +409,7 @@ class Stream:
             life.stop.request()
             life.stop.request()
             self._mark()
-            life.join(PATIENCE)
+            self._join(life)
         if not self.connection.closed:
             self.connection.close()
         self._until(self._slot_is_free, "the slot is free")

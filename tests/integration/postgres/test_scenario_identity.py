@@ -25,7 +25,7 @@ def told(seen: list[Seen]) -> list[Told]:
     return [(s.op, s.key, None, None) if s.tombstone else (s.op, s.key, s.before, s.after) for s in seen]
 
 
-@on_every_version()
+@on()
 def test_P18_default_identity_carries_the_primary_key(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     stream.sql(*WRITES)
@@ -40,7 +40,7 @@ def test_P18_default_identity_carries_the_primary_key(capture: OpenCapture) -> N
     ]
 
 
-@on_every_version()
+@on()
 def test_P18_full_identity_carries_the_row_and_the_key_is_the_primary_one(capture: OpenCapture) -> None:
     stream = capture(TABLE, "ALTER TABLE t REPLICA IDENTITY FULL")
     stream.sql(*WRITES)
@@ -55,7 +55,7 @@ def test_P18_full_identity_carries_the_row_and_the_key_is_the_primary_one(captur
     ]
 
 
-@on_every_version()
+@on()
 def test_P18_index_identity_is_the_key_though_there_is_a_primary_one(capture: OpenCapture) -> None:
     stream = capture(
         TABLE, "CREATE UNIQUE INDEX by_alt ON t (alt)", "ALTER TABLE t REPLICA IDENTITY USING INDEX by_alt"
@@ -72,7 +72,7 @@ def test_P18_index_identity_is_the_key_though_there_is_a_primary_one(capture: Op
     ]
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize(
     ("identity", "key"),
     [
@@ -96,7 +96,7 @@ def test_P18_composite_key_in_another_order_than_the_table(capture: OpenCapture,
     assert [list((s.key or {}).items()) for s in seen] == [[(name, values[name]) for name in key]] * 4
 
 
-@on(13, 18)
+@on()
 def test_P18_key_columns_after_a_dropped_one_and_included_ones(capture: OpenCapture) -> None:
     """INCLUDE columns of an index are no part of the key, and attribute numbers have holes."""
     stream = capture(
@@ -108,7 +108,7 @@ def test_P18_key_columns_after_a_dropped_one_and_included_ones(capture: OpenCapt
     assert [s.key for s in stream.read()] == [{"b": 2}] * 3
 
 
-@on(13, 18)
+@on()
 def test_P16_a_table_without_key_under_full(capture: OpenCapture) -> None:
     """Null key, whole old rows, and no tombstone: nobody could tell whose it is."""
     stream = capture("CREATE TABLE t (a int, b text)", "ALTER TABLE t REPLICA IDENTITY FULL")
@@ -119,7 +119,7 @@ def test_P16_a_table_without_key_under_full(capture: OpenCapture) -> None:
     assert {s.ordering_key for s in seen} == {b"public.t"}
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize(
     "identity",
     ["ALTER TABLE t REPLICA IDENTITY NOTHING", "ALTER TABLE t DROP CONSTRAINT t_pkey"],
@@ -163,7 +163,7 @@ def test_P17_identity_changed_between_two_updates(capture: OpenCapture) -> None:
     assert [s.value["transaction"]["data_collection_order"] for s in seen] == [1, 2, 3, 4]
 
 
-@on(13, 18)
+@on()
 def test_P17_key_moved_to_another_column_between_two_updates(capture: OpenCapture) -> None:
     stream = capture(TABLE, "INSERT INTO t VALUES (1, 10, 'a')")
     stream.transaction(
@@ -236,7 +236,7 @@ FILL = (
 )
 
 
-@on(13, 15, 18)
+@on()
 @pytest.mark.parametrize("identity", ["DEFAULT", "USING INDEX t_alt_key"])
 @pytest.mark.parametrize("key_changes", [False, True], ids=["other", "key"])
 def test_P15_untouched_large_values_are_named_where_the_log_leaves_them_out(
@@ -251,7 +251,7 @@ def test_P15_untouched_large_values_are_named_where_the_log_leaves_them_out(
     assert last.unchanged == list(EXTERNAL)
 
 
-@on(13, 15, 18)
+@on()
 @pytest.mark.parametrize("key_changes", [False, True], ids=["other", "key"])
 def test_P15_untouched_large_values_come_from_the_old_row_under_full(capture: OpenCapture, key_changes: bool) -> None:
     stream = capture(TOAST, STORED, "ALTER TABLE t REPLICA IDENTITY FULL", FILL)
@@ -265,7 +265,7 @@ def test_P15_untouched_large_values_come_from_the_old_row_under_full(capture: Op
     assert (after["b"], seen[-1].unchanged) == ("x", [])
 
 
-@on(13, 18)
+@on()
 def test_P15_a_large_value_that_is_set_is_not_called_unchanged(capture: OpenCapture) -> None:
     """Also where it is set to NULL, shrunk, or replaced by an equal one made anew."""
     stream = capture(TOAST, STORED, FILL)
@@ -277,7 +277,7 @@ def test_P15_a_large_value_that_is_set_is_not_called_unchanged(capture: OpenCapt
     assert (second.after["big"], second.unchanged) == (None, ["list", "doc"])
 
 
-@on(13, 18)
+@on()
 def test_P15_a_large_value_in_the_key_is_never_unchanged(capture: OpenCapture) -> None:
     stream = capture(
         "CREATE TABLE t (id text PRIMARY KEY, b text)",

@@ -30,7 +30,7 @@ def quoted(name: str) -> str:
     return sql.Identifier(name).as_string(None)
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_P45_hostile_names_of_schema_table_and_columns(capture: OpenCapture, name: str) -> None:
     """As schema, table, key column and column at once; selected by wildcard; a new one of that kind joins too."""
@@ -91,7 +91,7 @@ def test_P45_a_database_publication_and_slot_with_odd_names(capture: OpenCapture
     assert stream.sql("SELECT pubname FROM pg_publication") == [('it\'s "my", own',)]
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize(
     ("one", "two"),
     [("public.a b", "public.a_b"), ("public.é", "public.ü"), ("a|b.c", "a|b|c")],
@@ -112,7 +112,7 @@ def test_S15_two_tables_on_one_topic_are_an_error_before_they_mix(capture: OpenC
     assert {(s.source["schema"], s.source["table"]) for s in stream.taken()} <= {tables[0]}
 
 
-@on(13, 18)
+@on()
 def test_S15_a_template_keeps_colliding_tables_apart(capture: OpenCapture) -> None:
     """Also in the checkpoint: each of them counts its own versions."""
     stream = capture(

@@ -80,7 +80,7 @@ def test_P26_partitions_come_and_go_under_load(capture: OpenCapture) -> None:
     ]
 
 
-@on(13, 18)
+@on()
 def test_P26_partitions_of_partitions(capture: OpenCapture) -> None:
     stream = capture(
         ROOT,
@@ -100,7 +100,7 @@ def test_P26_partitions_of_partitions(capture: OpenCapture) -> None:
     ]
 
 
-@on(13, 18)
+@on()
 def test_P26_the_roots_shape_changes(capture: OpenCapture) -> None:
     stream = capture(ROOT, LOW, *TWISTED)
     stream.transaction(
@@ -119,7 +119,7 @@ def test_P26_the_roots_shape_changes(capture: OpenCapture) -> None:
     ]
 
 
-@on(13, 18)
+@on()
 def test_P26_only_one_partition_is_selected(capture: OpenCapture) -> None:
     """Nobody selected the root, so the partition goes by its own name."""
     stream = capture(ROOT, LOW, HIGH, CDC_TABLES="public.low,marker.seen")
@@ -127,7 +127,7 @@ def test_P26_only_one_partition_is_selected(capture: OpenCapture) -> None:
     assert [(s.topic, s.key) for s in stream.read()] == [("t.public.low", {"id": 1, "n": 1})]
 
 
-@on(13, 18)
+@on()
 def test_P26_by_leaf_when_the_operators_publication_says_so(capture: OpenCapture) -> None:
     stream = capture(
         ROOT, LOW, *TWISTED, "CREATE PUBLICATION cdc_t FOR TABLE p, marker.seen", CDC_POSTGRES_CREATE="slot"
@@ -139,14 +139,14 @@ def test_P26_by_leaf_when_the_operators_publication_says_so(capture: OpenCapture
     ]
 
 
-@on(13, 18)
+@on()
 def test_P40_truncate_of_a_partitioned_table_is_one_event_of_its_root(capture: OpenCapture) -> None:
     stream = capture(ROOT, LOW, HIGH)
     stream.sql("INSERT INTO p VALUES (1, 1)", "TRUNCATE p")
     assert [(s.op, s.table) for s in stream.read()] == [("c", "public.p"), ("t", "public.p")]
 
 
-@on(13, 18)
+@on()
 def test_P26_full_identity_of_the_leaves_is_theirs_not_the_roots(capture: OpenCapture) -> None:
     """The leaf's setting decides what is logged; the root's is what the log shows. Nothing that was not logged is told as null."""
     stream = capture(ROOT, LOW, HIGH, "ALTER TABLE low REPLICA IDENTITY FULL")
@@ -171,7 +171,7 @@ def test_P26_full_identity_of_the_root_alone(capture: OpenCapture) -> None:
     assert (seen[2].after, seen[2].unchanged) == ({"id": 2, "n": 1}, ["a"])
 
 
-@on(13, 18)
+@on()
 def test_P26_inheritance_goes_by_the_heirs_name(capture: OpenCapture) -> None:
     stream = capture(
         "CREATE TABLE parent (id int PRIMARY KEY, a text)",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import psycopg
 
-from tests.integration.postgres.stream import OpenCapture, Stream, on, on_every_version
+from tests.integration.postgres.stream import OpenCapture, Stream, on
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, n int, a text)"
 OTHER = "CREATE TABLE u (id int PRIMARY KEY, n int)"
@@ -18,7 +18,7 @@ def told_of(stream: Stream, fault: str) -> list[str]:
     return [line["action"] for line in stream.logs if line.get("fault") == fault]
 
 
-@on(13, 18)
+@on()
 def test_P16_a_table_without_identity_is_not_published_by_itself(capture: OpenCapture) -> None:
     stream = capture(TABLE, "CREATE TABLE log (a int)", "INSERT INTO log VALUES (1)", started=False)
     stream.launch()
@@ -28,7 +28,7 @@ def test_P16_a_table_without_identity_is_not_published_by_itself(capture: OpenCa
     stream.sql("UPDATE log SET a = 2", "DELETE FROM log")
 
 
-@on(13, 18)
+@on()
 def test_P16_a_table_without_identity_does_not_join_later(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     stream.sql("CREATE TABLE log (a int)", OTHER, "INSERT INTO log VALUES (1)")
@@ -39,7 +39,7 @@ def test_P16_a_table_without_identity_does_not_join_later(capture: OpenCapture) 
     assert 'ALTER TABLE "public"."log" REPLICA IDENTITY FULL' in action
 
 
-@on(13, 18)
+@on()
 def test_P22_a_new_table_joins_by_itself(capture: OpenCapture) -> None:
     stream = capture(TABLE, CDC_TABLES="public.*,!public.x*,marker.seen")
     stream.sql(
@@ -54,7 +54,7 @@ def test_P22_a_new_table_joins_by_itself(capture: OpenCapture) -> None:
     assert stream.published() == {"public.t", "public.u"}
 
 
-@on(13, 18)
+@on()
 def test_P22_a_table_made_while_the_connector_was_down_joins_at_once(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     stream.stop()
@@ -65,7 +65,7 @@ def test_P22_a_table_made_while_the_connector_was_down_joins_at_once(capture: Op
     assert [s.topic for s in stream.read()] == ["t.public.u"]
 
 
-@on(13, 18)
+@on()
 def test_P22_a_table_of_somebody_else_takes_one_warning_with_the_statement(capture: OpenCapture) -> None:
     """Least privilege: a role that may replicate and read, and owns nothing but the publication."""
     stream = capture(TABLE, started=False)
@@ -109,7 +109,7 @@ def test_P22_a_table_leaves_and_comes_back(capture: OpenCapture) -> None:
     assert [(s.table, (s.after or {})["id"]) for s in stream.read()] == [("public.u", 4), ("public.t", 5)]
 
 
-@on(13, 15, 18)
+@on()
 def test_P22_tables_that_nobody_selected_take_an_ordinal_and_no_event(capture: OpenCapture) -> None:
     """So a changed selection changes no id."""
     stream = capture(
@@ -152,7 +152,7 @@ def test_P22_a_row_that_crosses_the_filter_is_inserted_or_deleted(capture: OpenC
     ]
 
 
-@on(15, 18, since=15)
+@on(since=15)
 def test_P22_a_filter_on_the_key_needs_no_full_identity(capture: OpenCapture) -> None:
     stream = capture(
         TABLE, "CREATE PUBLICATION cdc_t FOR TABLE t WHERE (id > 10), marker.seen", CDC_POSTGRES_CREATE="slot"
@@ -171,7 +171,7 @@ def test_P22_a_filter_on_the_key_needs_no_full_identity(capture: OpenCapture) ->
     ]
 
 
-@on(15, 18, since=15)
+@on(since=15)
 def test_P22_a_filter_changed_under_way_and_while_down(capture: OpenCapture) -> None:
     stream = capture(
         TABLE, "CREATE PUBLICATION cdc_t FOR TABLE t WHERE (id > 10), marker.seen", CDC_POSTGRES_CREATE="slot"
@@ -186,7 +186,7 @@ def test_P22_a_filter_changed_under_way_and_while_down(capture: OpenCapture) -> 
     assert [s.key for s in stream.read()] == [{"id": 3}, {"id": 4}, {"id": 14}]
 
 
-@on(15, 18, since=15)
+@on(since=15)
 def test_P22_a_column_list_and_its_change(capture: OpenCapture) -> None:
     """Columns out of the list are not told of at all; another list is another version of the table."""
     stream = capture(TABLE, "CREATE PUBLICATION cdc_t FOR TABLE t (id, n), marker.seen", CDC_POSTGRES_CREATE="slot")
@@ -205,7 +205,7 @@ def test_P22_a_column_list_and_its_change(capture: OpenCapture) -> None:
     assert not any(b"secret" in (record.value or b"") for record in stream.sink.records)
 
 
-@on(15, 18, since=15)
+@on(since=15)
 def test_P22_tables_in_a_schema(capture: OpenCapture) -> None:
     stream = capture(
         "CREATE SCHEMA s",
@@ -217,7 +217,7 @@ def test_P22_tables_in_a_schema(capture: OpenCapture) -> None:
     assert [(s.topic, s.after) for s in stream.read()] == [("t.s.t", {"id": 1})]
 
 
-@on(13, 18)
+@on()
 def test_P22_only_some_operations_are_published(capture: OpenCapture) -> None:
     stream = capture(
         TABLE,
@@ -228,7 +228,7 @@ def test_P22_only_some_operations_are_published(capture: OpenCapture) -> None:
     assert [s.op for s in stream.read()] == ["c", "t"]
 
 
-@on_every_version()
+@on()
 def test_P20_publication_before_slot(capture: OpenCapture) -> None:
     """What is written between the two is there for the first life, and no life trips over the log before them."""
     stream = capture(TABLE, "INSERT INTO t VALUES (1)", started=False)
@@ -237,7 +237,7 @@ def test_P20_publication_before_slot(capture: OpenCapture) -> None:
     assert [s.key for s in stream.read()] == [{"id": 2}]
 
 
-@on(13, 18)
+@on()
 def test_P39_sequences_and_large_objects_and_views_are_not_told_of(capture: OpenCapture) -> None:
     stream = capture(
         "CREATE TABLE t (id serial PRIMARY KEY)",
@@ -251,7 +251,7 @@ def test_P39_sequences_and_large_objects_and_views_are_not_told_of(capture: Open
     assert [(s.table, s.after) for s in stream.read()] == [("public.t", {"id": 7})]
 
 
-@on(13, 18)
+@on()
 def test_P16_a_foreign_key_cascade_and_a_trigger_are_rows_as_others(capture: OpenCapture) -> None:
     """TAP 003: what the server does on its own account is in the log, in the order in which it was done."""
     stream = capture(
@@ -273,7 +273,7 @@ def test_P16_a_foreign_key_cascade_and_a_trigger_are_rows_as_others(capture: Ope
     ]
 
 
-@on(13, 18)
+@on()
 def test_S4_rights_lost_under_way_do_not_end_the_stream(capture: OpenCapture) -> None:
     """Rights are checked when the stream starts, not for each row: so says the manual, and so it must stay known."""
     stream = capture(TABLE, started=False)

@@ -12,7 +12,7 @@ import orjson
 import psycopg
 import pytest
 
-from tests.integration.postgres.stream import ALWAYS, NEVER, OpenCapture, Seen, Stream, on, on_every_version
+from tests.integration.postgres.stream import ALWAYS, NEVER, OpenCapture, Seen, Stream, on
 from tests.servers.plugin import StartPostgres
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, a text)"
@@ -28,7 +28,7 @@ def copy(stream: Stream, rows: range) -> None:
             target.write_row((row, "x"))
 
 
-@on_every_version()
+@on()
 def test_P11_rows_of_a_copy_share_lsns_and_not_ids(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     copy(stream, range(1000))
@@ -39,7 +39,7 @@ def test_P11_rows_of_a_copy_share_lsns_and_not_ids(capture: OpenCapture) -> None
     assert [s.value["transaction"]["total_order"] for s in seen] == list(range(1, 1001))
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize("interval", [NEVER, ALWAYS], ids=["unsaved", "saved"])
 def test_P11_a_copy_that_was_cut_goes_on_where_it_was_durable(capture: OpenCapture, interval: str) -> None:
     """Dead after row 1, 7, 100, 101 …: all rows in the end, and no id for two of them."""
@@ -60,7 +60,7 @@ def test_P11_a_copy_that_was_cut_goes_on_where_it_was_durable(capture: OpenCaptu
         assert len(seen) < 2 * 300, "nothing was saved inside the transaction"
 
 
-@on(13, 18)
+@on()
 def test_P11_transactions_that_overlap_come_in_the_order_of_their_commits(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     with stream.begin() as early, stream.begin() as late:
@@ -92,7 +92,7 @@ def test_P27_a_transaction_that_the_server_spills(capture: OpenCapture) -> None:
     assert [s.value["transaction"]["total_order"] for s in seen] == list(range(1, 5001))
 
 
-@on_every_version()
+@on()
 def test_P28_what_a_savepoint_took_back_is_not_told_of(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     stream.transaction(
@@ -119,7 +119,7 @@ def test_P28_what_a_savepoint_took_back_is_not_told_of(capture: OpenCapture) -> 
     assert [s.id.rpartition(":")[2] for s in seen] == ["0", "1", "2", "3"]
 
 
-@on(13, 18)
+@on()
 def test_P28_many_savepoints_of_a_large_transaction(capture: OpenCapture) -> None:
     """Every second of 300 subtransactions fails; more of them than fit into the server's cache of 64."""
     stream = capture(
@@ -135,7 +135,7 @@ def test_P28_many_savepoints_of_a_large_transaction(capture: OpenCapture) -> Non
     assert ids(stream.read()) == [n * 100 + m for n in range(1, 301, 2) for m in range(1, 6)]
 
 
-@on(18)
+@on()
 @pytest.mark.parametrize("version", [13, 15, 18])
 def test_P38_prepared_is_not_committed(postgres_server: StartPostgres, capture: OpenCapture, version: int) -> None:
     """Told of at COMMIT PREPARED, wherever connector and server were restarted in between."""
@@ -160,7 +160,7 @@ def test_P38_prepared_is_not_committed(postgres_server: StartPostgres, capture: 
     assert seen[1].source["lsn"] < seen[0].source["lsn"], "written before, committed after"
 
 
-@on(13, 18)
+@on()
 def test_P40_truncate_of_several_tables_with_cascade(capture: OpenCapture) -> None:
     """One event for each table, in the statement's order, those that were dragged along at the end."""
     stream = capture(
@@ -188,7 +188,7 @@ def test_P40_truncate_of_several_tables_with_cascade(capture: OpenCapture) -> No
     assert {(s.key, s.before, s.after, s.broadcast) for s in seen if s.op == "t"} == {(None, None, None, True)}
 
 
-@on(13, 18)
+@on()
 @pytest.mark.parametrize(("policy", "ops"), [("single", ["c", "t", "c"]), ("off", ["c", "c"])])
 def test_P40_truncate_by_setting(capture: OpenCapture, policy: str, ops: list[str]) -> None:
     stream = capture(TABLE, CDC_TRUNCATE=policy)
@@ -199,7 +199,7 @@ def test_P40_truncate_by_setting(capture: OpenCapture, policy: str, ops: list[st
     assert seen[-1].id.endswith(":2"), "a truncate that is not told of keeps its ordinal"
 
 
-@on(14, 18, since=14)
+@on(since=14)
 def test_P14_messages_transactional_and_not(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     with stream.begin() as other:
@@ -232,7 +232,7 @@ def test_P14_messages_transactional_and_not(capture: OpenCapture) -> None:
     )
 
 
-@on(14, 18, since=14)
+@on(since=14)
 @pytest.mark.parametrize("interval", [NEVER, ALWAYS], ids=["unsaved", "saved"])
 def test_P14_a_message_is_no_place_to_resume_from(capture: OpenCapture, interval: str) -> None:
     """Dead after each record of a transaction with messages in it and beside it: no row is lost, no id changes."""
@@ -268,7 +268,7 @@ def test_P14_a_message_is_no_place_to_resume_from(capture: OpenCapture, interval
     ]
 
 
-@on(13, 14, 18)
+@on(13, 18)
 def test_P14_a_flood_of_messages_beside_the_tables(capture: OpenCapture) -> None:
     """Before 14 they are not in the stream; from 14 on nobody needs to have them."""
     stream = capture(TABLE, CDC_POSTGRES_MESSAGES="false")
@@ -277,7 +277,7 @@ def test_P14_a_flood_of_messages_beside_the_tables(capture: OpenCapture) -> None
     assert ids(stream.read()) == [1]
 
 
-@on_every_version()
+@on()
 def test_P11_origin_of_a_replicated_transaction(capture: OpenCapture) -> None:
     """TAP 030's subject: where a row came from first is told, and does not keep it from being told of."""
     stream = capture(TABLE)
@@ -297,7 +297,7 @@ def test_P11_origin_of_a_replicated_transaction(capture: OpenCapture) -> None:
     stream.sql(f"SELECT pg_replication_origin_drop('{name}')")
 
 
-@on(13, 18)
+@on()
 def test_P11_sequence_names_the_commit_before_also_after_a_restart(capture: OpenCapture) -> None:
     stream = capture(TABLE)
     stream.sql("INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)")
@@ -313,7 +313,7 @@ def test_P11_sequence_names_the_commit_before_also_after_a_restart(capture: Open
     assert third.source["txId"] == int(third.value["transaction"]["id"].partition(":")[0])
 
 
-@on(13, 18)
+@on()
 def test_P11_statements_that_change_no_row_give_no_event(capture: OpenCapture) -> None:
     stream = capture(TABLE, "INSERT INTO t VALUES (1)")
     stream.sql(
@@ -326,7 +326,7 @@ def test_P11_statements_that_change_no_row_give_no_event(capture: OpenCapture) -
     assert [(s.op, s.after) for s in stream.read()] == [("u", {"id": 1, "a": "upserted"})]
 
 
-@on(15, 18, since=15)
+@on(since=15)
 def test_P11_merge_tells_each_row_by_what_was_done_to_it(capture: OpenCapture) -> None:
     stream = capture(TABLE, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     stream.sql(

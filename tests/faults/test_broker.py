@@ -1,0 +1,71 @@
+"""The broker hurt: paused, killed, restarted, away for longer than the client's patience; and records that it will not take."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults.conftest import MakeScene
+from tests.faults.scene import Writing
+from tests.servers.plugin import StartKafka
+
+# librdkafka's patience, shortened, so that "longer than every default" takes seconds here; there is no message time-out to shorten (K2).
+HASTY = {
+    "CDC_KAFKA_SOCKET_TIMEOUT_MS": "1000",
+    "CDC_KAFKA_REQUEST_TIMEOUT_MS": "1000",
+    "CDC_KAFKA_RECONNECT_BACKOFF_MAX_MS": "200",
+}
+
+
+def test_K1_K2_broker_paused_and_down_past_every_timeout(scene: MakeScene, private_kafka: StartKafka) -> None:
+    """Requests time out and are sent again; nothing expires, nothing changes its place, and feedback goes on meanwhile."""
+    broker = private_kafka()
+    with scene(kafka=broker, settings=HASTY) as stage:
+        stage.begin()
+        with Writing(stage.workload, rate=400) as more:
+            more(100)
+            for _ in range(2):
+                broker.pause()
+                more(600)
+                time.sleep(1.5)  # past the request's time-out, with requests on their way
+                broker.resume()
+                more(100)
+            broker.kill9()
+            stage.connector.wait_unready()
+            more(1200)
+            broker.start()
+            stage.connector.wait_ready()
+        assert stage.slot_row("active_pid")
+        stage.passes()
+        assert "rewinding" not in stage.connector.log_text()
+
+
+def test_K1_broker_restarted_and_killed_under_load(scene: MakeScene, private_kafka: StartKafka) -> None:
+    broker = private_kafka()
+    with scene(kafka=broker) as stage:
+        stage.begin()
+        with Writing(stage.workload, rate=600, large=1500) as more:
+            for _ in range(2):
+                more(200)
+                broker.kill9()
+                broker.start()
+                more(200)
+                broker.restart()
+            more(100)
+        stage.passes()
+
+
+def test_X1_broker_and_connector_killed_together(scene: MakeScene, private_kafka: StartKafka) -> None:
+    """What was on its way is gone on both sides."""
+    broker = private_kafka()
+    with scene(kafka=broker) as stage:
+        stage.begin()
+        with Writing(stage.workload, rate=600) as more:
+            for _ in range(2):
+                more(200)
+                broker.kill9()
+                more(100)
+                stage.connector.kill()
+                stage.connector.start()
+                more(100)
+                broker.start()
+        stage.passes()

@@ -5,6 +5,9 @@ Subjects of PostgreSQL's own subscription tests 001 and 100.
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -222,6 +225,41 @@ def test_P19_key_under_full_is_learned_once_and_kept(capture: OpenCapture) -> No
     stream.sql("UPDATE t SET b = 'c'")
     seen = stream.read()
     assert [(s.key, s.version) for s in seen] == [({"id": 1}, 1)] * 2
+
+
+@on(13, 18)
+def test_P19_key_moved_to_and_fro_under_load(capture: OpenCapture) -> None:
+    """While another session writes and the connector lags: each version has one key, and each row the key of its version."""
+    stream = capture(TABLE)
+    stream.stop()
+    ready, done = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with stream.begin() as writer:
+            number = 0
+            while not done.is_set() or number < 50:
+                number += 1
+                writer.execute(f"INSERT INTO t VALUES ({number}, {-number}, 'x')".encode())
+                writer.execute(f"UPDATE t SET b = 'y' WHERE id = {number}".encode())
+                ready.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        assert ready.wait(20)
+        for turn in range(6):
+            column = ("alt", "id")[turn % 2]
+            stream.transaction("ALTER TABLE t DROP CONSTRAINT t_pkey", f"ALTER TABLE t ADD PRIMARY KEY ({column})")
+            if turn == 2:
+                stream.start()
+        done.set()
+        writing.result()
+    seen = stream.read()
+    rows = stream.sql("SELECT count(*) FROM t")[0][0]
+    assert [s.op for s in seen] == ["c", "u"] * rows
+    keys = {s.version: list(s.key or {}) for s in seen}
+    assert sorted(keys) == list(range(1, len(keys) + 1)) and len(keys) > 1
+    assert all(list(s.key or {}) == keys[s.version] for s in seen)
+    assert [keys[version] for version in sorted(keys)] == [[("id", "alt")[n % 2]] for n in range(len(keys))]
 
 
 BIG = "repeat('long ', 2000)"

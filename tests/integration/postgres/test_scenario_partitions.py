@@ -5,6 +5,8 @@ Subject of PostgreSQL's own subscription test 013.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.postgres.stream import OpenCapture, on, on_every_version
 
 ROOT = "CREATE TABLE p (id int, n int, a text, PRIMARY KEY (id, n)) PARTITION BY RANGE (n)"
@@ -184,3 +186,46 @@ def test_P26_inheritance_goes_by_the_heirs_name(capture: OpenCapture) -> None:
         ("u", "public.parent", {"id": 1, "a": "y"}),
         ("u", "public.heir", {"id": 2, "a": "y", "extra": 7}),
     ]
+
+
+FILLED = "CREATE TABLE filled (LIKE p INCLUDING ALL)"
+ATTACH = "ALTER TABLE p ATTACH PARTITION filled FOR VALUES FROM (10) TO (100)"
+TOUCH = "ALTER PUBLICATION cdc_t SET (publish_via_partition_root = true)"
+
+
+@on(15, 18, since=15)
+def test_P26_a_table_that_was_written_to_becomes_a_partition(capture: OpenCapture) -> None:
+    stream = capture(ROOT, LOW, FILLED)
+    stream.sql("INSERT INTO filled VALUES (3, 30)", ATTACH, "UPDATE p SET a = 'x'", "INSERT INTO p VALUES (4, 40)")
+    assert [(s.op, s.table, s.key) for s in stream.read()] == [
+        ("c", "public.filled", {"id": 3, "n": 30}),
+        ("u", "public.p", {"id": 3, "n": 30}),
+        ("c", "public.p", {"id": 4, "n": 40}),
+    ]
+
+
+@on(13, 14, until=14)
+@pytest.mark.parametrize("joined", [True, False])
+def test_P26_before_15_attach_must_touch_the_publication(capture: OpenCapture, joined: bool) -> None:
+    """Those servers go on publishing (or not publishing) a table that the stream has met as they did before it was attached.
+
+    A change of the publication in the same transaction makes them look again: what docs/operations.md advises.
+    """
+    selection = "public.p,marker.seen" + (",public.filled" if joined else "")
+    stream = capture(ROOT, LOW, FILLED, CDC_TABLES=selection)
+    stream.sql("INSERT INTO filled VALUES (3, 30)")
+    stream.transaction(ATTACH, TOUCH)
+    stream.sql("UPDATE p SET a = 'x'", "INSERT INTO p VALUES (4, 40)")
+    assert [(s.op, s.key) for s in stream.read() if s.table == "public.p"] == [
+        ("u", {"id": 3, "n": 30}),
+        ("c", {"id": 4, "n": 40}),
+    ]
+
+
+@on()
+def test_P26_what_the_log_does_not_tell_of_partitions(capture: OpenCapture) -> None:
+    """Under the root's name a leaf cannot be emptied: TRUNCATE, DETACH and DROP of a leaf, and ATTACH of rows, leave no trace."""
+    stream = capture(ROOT, LOW, HIGH, "INSERT INTO p VALUES (1, 1), (2, 20)")
+    stream.transaction("TRUNCATE low", "ALTER TABLE p DETACH PARTITION high", "DROP TABLE high")
+    stream.transaction(FILLED, "INSERT INTO filled VALUES (3, 30)", ATTACH, "UPDATE p SET a = 'x' WHERE id = 3")
+    assert [(s.op, s.after) for s in stream.read()] == [("u", {"id": 3, "n": 30, "a": "x"})]

@@ -297,3 +297,23 @@ def test_S4_rights_lost_under_way_do_not_end_the_stream(capture: OpenCapture) ->
         stream.stop()
     finally:
         stream.sql(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+@on(13, 18)
+def test_P22_a_table_joins_while_a_transaction_writes_to_it(capture: OpenCapture) -> None:
+    """TAP 100's subject: what a running transaction writes after the table has joined is told of."""
+    stream = capture(
+        TABLE, OTHER, "CREATE PUBLICATION cdc_t FOR TABLE t, marker.seen", CDC_POSTGRES_CREATE="slot", started=False
+    )
+    stream.start()
+    with stream.begin() as writer:
+        writer.execute("BEGIN; INSERT INTO t VALUES (1)")
+        stream.sql("ALTER PUBLICATION cdc_t ADD TABLE u")
+        writer.execute("INSERT INTO u VALUES (2); INSERT INTO t VALUES (3); COMMIT")
+        writer.execute("INSERT INTO u VALUES (4)")
+    assert [(s.table, (s.key or {})["id"]) for s in stream.read()] == [
+        ("public.t", 1),
+        ("public.u", 2),
+        ("public.t", 3),
+        ("public.u", 4),
+    ]

@@ -12,7 +12,7 @@ import orjson
 import psycopg
 import pytest
 
-from tests.integration.postgres.stream import ALWAYS, NEVER, OpenCapture, Seen, Stream, on
+from tests.integration.postgres.stream import ALWAYS, NEVER, OpenCapture, Seen, Stream, on, on_every_version
 from tests.servers.plugin import StartPostgres
 
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, a text)"
@@ -39,7 +39,7 @@ def test_P11_rows_of_a_copy_share_lsns_and_not_ids(capture: OpenCapture) -> None
     assert [s.value["transaction"]["total_order"] for s in seen] == list(range(1, 1001))
 
 
-@on()
+@on_every_version()
 @pytest.mark.parametrize("interval", [NEVER, ALWAYS], ids=["unsaved", "saved"])
 def test_P11_a_copy_that_was_cut_goes_on_where_it_was_durable(capture: OpenCapture, interval: str) -> None:
     """Dead after row 1, 7, 100, 101 …: all rows in the end, and no id for two of them."""

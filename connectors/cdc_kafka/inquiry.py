@@ -50,9 +50,9 @@ class Inquiry:
         self._admin = admin
         self._no_courtesy_before = 0.0
 
-    def cluster(self, seconds: float = ANSWER_SECONDS) -> tuple[str, int]:
+    def cluster(self, seconds: float | None = None) -> tuple[str, int]:
         """The cluster's id, and how many brokers it has."""
-        metadata = self._admin.list_topics(timeout=seconds)
+        metadata = self._admin.list_topics(timeout=seconds or ANSWER_SECONDS)
         return metadata.cluster_id or "", len(metadata.brokers)
 
     def topics(self, names: Iterable[str]) -> dict[str, Answer]:

@@ -28,6 +28,16 @@ class Pipe:
         self.sink = StdoutSink(make_context("stdout:", FilesSettings()), self.target)
         self.received = b""
 
+    def close_source(self) -> None:
+        """Never twice: the number may be somebody else's by then."""
+        if self.source >= 0:
+            os.close(self.source)
+            self.source = -1
+
+    def close(self) -> None:
+        self.close_source()
+        os.close(self.target)
+
     def read(self, size: int = 1 << 20) -> None:
         self.received += os.read(self.source, size)
 
@@ -42,11 +52,7 @@ def pipe() -> Iterator[Pipe]:
     pipe.sink.open()
     yield pipe
     pipe.sink.close()
-    for descriptor in (pipe.source, pipe.target):
-        try:
-            os.close(descriptor)
-        except OSError:
-            continue
+    pipe.close()
 
 
 def test_the_flag_of_the_shared_descriptor_is_left_alone(pipe: Pipe) -> None:
@@ -71,6 +77,8 @@ def test_a_reader_that_stops_does_not_stop_us(monkeypatch: pytest.MonkeyPatch, r
         if select_readable(pipe.source):
             pipe.read()
     assert pipe.lines() == list(range(len(records)))
+    pipe.sink.close()
+    pipe.close()
 
 
 def select_readable(descriptor: int) -> bool:
@@ -113,7 +121,7 @@ def test_purge_within_a_line_leaves_whole_lines_however_often(pipe: Pipe) -> Non
 
 
 def test_a_closed_pipe_ends_the_run(pipe: Pipe) -> None:
-    os.close(pipe.source)
+    pipe.close_source()
     take_all(pipe.sink, numbered("t", 1), Tally())
     with pytest.raises(SettingsError) as caught:
         turn_until(pipe.sink, lambda: False)

@@ -9,12 +9,21 @@ import pytest
 from confluent_kafka import KafkaError
 
 from cdc.errors import CdcError, DeliveryGap, RecordRefused
+from cdc_kafka import inquiry
+from cdc_kafka import sink as sink_module
 from cdc_kafka.settings import KafkaSettings
 from cdc_kafka.sink import KafkaSink
 from tests.conformance.driving import Tally, deliver, make_context, numbered, purge, take_all, turn_until
 from tests.integration.kafka.imitation import Imitation
 
 TOPIC = "t"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The imitation has no controller to be courteous."""
+    monkeypatch.setattr(inquiry, "_COURTESY_SECONDS", 0.1)
+    monkeypatch.setattr(sink_module, "_HOLD_SECONDS", 0.4)
 
 
 @pytest.fixture

@@ -98,6 +98,20 @@ def parse_tables(rows: Rows, selection: TableSelection) -> list[TableState]:
     return found
 
 
+def tables_alone(rows: Rows) -> frozenset[tuple[str, str]]:
+    """Schema and name of all tables that are no partition."""
+    return frozenset((str(row[0]), str(row[1])) for row in rows if row[8] != "true")
+
+
+def newly_attached(rows: Rows, alone: frozenset[tuple[str, str]], selection: TableSelection) -> list[str]:
+    """Qualified names of partitions of selected roots that were tables of their own at the last look."""
+    return [
+        f"{schema}.{name}"
+        for schema, name, *_, partition, root_schema, root in (row[:2] + row[8:11] for row in rows)
+        if partition == "true" and (schema, name) in alone and selection.matches(str(root_schema), str(root))
+    ]
+
+
 class Catalog:
     """Implements `relations.CatalogFacts`."""
 

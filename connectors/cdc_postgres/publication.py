@@ -56,6 +56,11 @@ def create_publication(name: str, tables: Sequence[TableState], server_version: 
     )
 
 
+def touch_publication(name: str) -> str:
+    """Changes nothing, and makes every walsender look again at what it publishes."""
+    return f"ALTER PUBLICATION {quote_identifier(name)} SET (publish_via_partition_root = true)"
+
+
 def add_table(name: str, table: TableState) -> str:
     return f"ALTER PUBLICATION {quote_identifier(name)} ADD TABLE {table.quoted}"
 

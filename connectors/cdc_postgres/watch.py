@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from cdc.errors import CdcError, SourceOutage
+from cdc.errors import CdcError, SettingsError, SourceOutage
 from cdc.model.selection import TableSelection
-from cdc_postgres.catalog import TABLES_QUERY, TableState, parse_tables
+from cdc.observe.logs import get_logger
+from cdc_postgres.catalog import TABLES_QUERY, TableState, newly_attached, parse_tables, tables_alone
 from cdc_postgres.commands import parse_slot, slot_query
 from cdc_postgres.connection import Connection, ConnectionOptions
-from cdc_postgres.publication import PublicationState, join_tables, missing_tables, parse_publication, publication_query
+from cdc_postgres.publication import (
+    PublicationState,
+    join_tables,
+    missing_tables,
+    parse_publication,
+    publication_query,
+    touch_publication,
+)
 from cdc_postgres.settings import PostgresSettings
+from cdc_postgres.sql import Rows
 
 
 class Watch:
@@ -39,6 +49,8 @@ class Watch:
         self._next = 0.0  # at once: a table that was made while nobody looked loses its rows until it joins
         self._asked = 0
         self._found: PublicationState | None = None
+        self._alone: frozenset[tuple[str, str]] = frozenset()
+        self._log = get_logger(publication=publication)
         self.retained: int | None = None
 
     def look(self) -> None:
@@ -82,6 +94,29 @@ class Watch:
             self._asked = 0
             self._next = time.monotonic() + self._settings.watch_interval
             join_tables(connection, self._publication, missing, self._settings, self._warn)
+            if connection.server_version < 150000:
+                self._look_for_attached(connection, rows)
+
+    def _look_for_attached(self, connection: Connection, rows: Rows) -> None:
+        """P26: before 15 a walsender that has met a table goes on as it did when ATTACH made a partition of it.
+
+        It publishes it by its own name, or not at all, until the publication is altered or the stream begins anew.
+        """
+        attached = newly_attached(rows, self._alone, self._selection)
+        self._alone = tables_alone(rows)
+        if not attached:
+            return
+        statement = touch_publication(self._publication)
+        if "publication" in self._settings.create:
+            with suppress(SettingsError):
+                connection.query(statement)
+        for table in attached:
+            self._log.warning(
+                "a table was attached as a partition: what was written to it since may be missing under its root",
+                fault="partition-attached",
+                table=table,
+                action=f"Send its rows anew (UPDATE them). Before PostgreSQL 15, attach with this in the same transaction: {statement};",
+            )
 
     def _ask(self, connection: Connection, number: int) -> None:
         literal = connection.literal

@@ -278,6 +278,11 @@ class Stream:
     def await_published(self, table: str) -> None:
         self._until(lambda: table in self.published(), f"{table} is published")
 
+    def await_looked(self) -> None:
+        """Wait until the connector has looked at the server's tables: a new one has joined."""
+        self.sql("CREATE TABLE newcomer (id int PRIMARY KEY)")
+        self.await_published("public.newcomer")
+
     def await_logs(self, count: int, fault: str) -> None:
         """Wait until that many lines about a fault were logged."""
         self._until(lambda: len([line for line in self.logs if line.get("fault") == fault]) >= count, fault)

@@ -209,7 +209,7 @@ def test_P26_a_table_that_was_written_to_becomes_a_partition(capture: OpenCaptur
 def test_P26_before_15_attach_must_touch_the_publication(capture: OpenCapture, joined: bool) -> None:
     """Those servers go on publishing (or not publishing) a table that the stream has met as they did before it was attached.
 
-    A change of the publication in the same transaction makes them look again: what docs/operations.md advises.
+    A change of the publication in the same transaction makes them look again.
     """
     selection = "public.p,marker.seen" + (",public.filled" if joined else "")
     stream = capture(ROOT, LOW, FILLED, CDC_TABLES=selection)
@@ -219,6 +219,21 @@ def test_P26_before_15_attach_must_touch_the_publication(capture: OpenCapture, j
     assert [(s.op, s.key) for s in stream.read() if s.table == "public.p"] == [
         ("u", {"id": 3, "n": 30}),
         ("c", {"id": 4, "n": 40}),
+    ]
+
+
+@on(13, 14, until=14)
+def test_P26_before_15_an_attach_without_it_is_noticed_and_put_right(capture: OpenCapture) -> None:
+    """What was written in between is missing, so somebody must be told."""
+    stream = capture(ROOT, LOW, FILLED)
+    stream.await_looked()
+    stream.sql("INSERT INTO filled VALUES (3, 30)", ATTACH, "INSERT INTO p VALUES (4, 40)")
+    stream.await_logs(1, "partition-attached")
+    stream.sql("INSERT INTO p VALUES (5, 50)")
+    assert [(s.op, s.table, s.key) for s in stream.read()] == [
+        ("c", "public.filled", {"id": 3, "n": 30}),
+        ("c", "public.filled", {"id": 4, "n": 40}),
+        ("c", "public.p", {"id": 5, "n": 50}),
     ]
 
 

@@ -44,8 +44,9 @@ dev: ## an editable, interpreted install with the test tools into .venv-dev
 # The repo's root comes last on the path of both test environments: tests are found there, the packages where they are installed.
 $(TEST)/stamp: pyproject.toml setup.py $(shell find cdc connectors -name '*.py' -o -name '*.pxd')
 	test -x $(TEST)/bin/python || $(PYTHON) -m venv $(TEST)
-	REQUIRE_CYTHON=1 $(TEST)/bin/python -m pip install --quiet '.[test]'
-	REQUIRE_CYTHON=1 $(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall .
+	rm -rf build/wheel && REQUIRE_CYTHON=1 $(TEST)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	wheel=$$(ls build/wheel/*.whl) && $(TEST)/bin/python -m pip install --quiet "$$wheel[test]" && \
+	$(TEST)/bin/python -m pip install --quiet --no-deps --force-reinstall "$$wheel"
 	echo $(CURDIR) > $$($(TEST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/repository.pth
 	touch $@
 

@@ -307,7 +307,9 @@ class PostgresSource:
                 fault="publication-missing",
                 action="Rows written without it are not published: make it again (`cdc setup`) and set CDC_ON_POSITION_LOST=accept-gap.",
             )
-        if lost is None and slot is not None and slot.active_pid is not None:
+        # A slot that somebody reads is ahead because of that: who reads it is the question, also where gaps are accepted.
+        unlost = lost is None or lost.fault == "slot-ahead"
+        if unlost and slot is not None and slot.active_pid is not None:
             raise self._slot_is_busy(f"PID {slot.active_pid}", slot.address)
         return lost
 

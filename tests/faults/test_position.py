@@ -87,12 +87,11 @@ def test_lost(name: str, scene: MakeScene) -> None:
         assert [gap["gap"]["from"] for gap in verdict.gaps] == [missing_from]
 
 
-@pytest.mark.parametrize("version", [13, 17])
 def test_P20_publication_made_again_on_a_server_that_knows_it_too_late(
-    version: int, scene: MakeScene, postgres_server: StartPostgres
+    scene: MakeScene, postgres_server: StartPostgres
 ) -> None:
     """Before 18 the server cannot decode rows that are older than the publication: an accepted gap must not end there again."""
-    with scene(kafka=False, postgres=postgres_server(version)) as stage:
+    with scene(kafka=False, postgres=postgres_server(17)) as stage:
         stopped_after_some(stage)
         first = len(stage.workload.history.transactions)
         recreate_publication(stage)

@@ -65,6 +65,9 @@ bench: $(TEST)/stamp ## drain rate beside pg_recvlogical: CHANGES=1000000 RUNS=3
 soak: $(TEST)/stamp ## random kills under load: MINUTES=10 SEED=… BREAK=<sabotage>
 	$(TEST)/bin/python -P -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BREAK),--break $(BREAK))
 
+golden-debezium: dev ## Debezium over a fixed script, anew: tests/golden/debezium (needs a JDK; the engine is kept in the tests' cache)
+	$(DEV)/bin/python -P -m tests.golden.record
+
 lint: ## ruff
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .

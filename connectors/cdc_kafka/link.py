@@ -49,9 +49,9 @@ class Link:
         self._down = False
         self._why = None
 
-    @property
-    def down(self) -> bool:
-        return self._down
+    def doubtful(self) -> bool:
+        """Something went wrong since the last proof of the contrary: worth a question."""
+        return self._down or self._why is not None
 
     def plain_reason(self) -> bool:
         """Whether it is known why, and waiting will not help: not just that nobody is there."""

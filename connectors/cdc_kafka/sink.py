@@ -23,11 +23,10 @@ from cdc.observe.logs import get_logger
 from cdc.ports import ConnectorContext, Ticket
 from cdc_kafka.batches import BatchSize
 from cdc_kafka.configuration import admin_configuration, configuration, wrong_setting
-from cdc_kafka.copies import Copies
 from cdc_kafka.faults import BROKEN, COMPACTED, INVALID, PURGED, TOO_LARGE, error_in, fault_of
 from cdc_kafka.inquiry import Inquiry
 from cdc_kafka.link import LibraryLog, Link
-from cdc_kafka.partition import murmur2
+from cdc_kafka.partition import Copies, murmur2
 from cdc_kafka.topics import Topic, Topics
 
 _ANY: Final = -1
@@ -158,7 +157,7 @@ class KafkaSink:
 
     def _turn(self) -> bool:
         """Whether there is news about topics."""
-        news = self._topics.turn(self._link.down or self._silent())
+        news = self._topics.turn(self._link.doubtful() or self._silent())
         if news and self._batches.fit(self._topics):
             self._renew = f"batches of at most {self._batches.size} bytes fit the topics"
         return news

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tests.faults.conftest import MakeScene
 from tests.faults.scene import Writing
+from tests.oracle.checker import check
+from tests.oracle.reader import read_dead_letters
+from tests.oracle.workload import KEYED, WIDE
 from tests.servers.plugin import StartKafka
 
 # librdkafka's patience, shortened, so that "longer than every default" takes seconds here; there is no message time-out to shorten (K2).
@@ -63,3 +66,28 @@ def test_X1_broker_and_connector_killed_together(scene: MakeScene, private_kafka
             more(100)
             broker.start()
         stage.passes()
+
+
+def test_K3_a_record_that_is_too_large_halts_and_nothing_follows_it(scene: MakeScene) -> None:
+    """Exit 4, again and again, with all before it delivered and nothing after it; a larger limit, and it goes on."""
+    with scene(limits={WIDE: 2000}) as stage:
+        assert stage.kafka is not None
+        stage.begin()
+        workload, session = stage.workload, stage.workload.sessions[0]
+        for table in (KEYED, KEYED, WIDE, KEYED, KEYED):
+            session.begin()
+            workload.insert(session, table)
+            session.commit()
+        assert stage.connector.wait() == 4
+        verdict = stage.judge(complete=False)
+        assert not verdict.violations, verdict
+        assert verdict.events <= 2
+        stage.halts(4, WIDE, seconds=20)
+        stage.connector.settings["CDC_DEAD_LETTER"] = f"file://{stage.connector.folder / 'dead'}"
+        stage.begin()
+        stage.caught_up()
+        assert stage.connector.term() == 0
+        letters = read_dead_letters(stage.connector.folder / "dead")
+        whole = check(workload.history, [*stage.reader.read(), *letters], {})
+        assert not whole.violations, whole
+        assert len(letters) == 1

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 _ITEM = re.compile(
-    r'\s*(?P<exclude>!)?\s*(?P<schema>"(?:[^"]|"")+"|[^".,\s]+)\.(?P<table>"(?:[^"]|"")+"|[^".,\s]+)\s*(?:,|$)'
+    r'\s*+(?P<exclude>!)?\s*+(?P<schema>"(?:[^"]|"")+"|[^".,\s]+)\.(?P<table>"(?:[^"]|"")+"|[^".,\s]+)\s*(?:,|$)'
 )
 
 
@@ -79,4 +79,9 @@ def _has_wildcard(name: str) -> bool:
 def _compile(name: str) -> re.Pattern[str]:
     if not _has_wildcard(name):
         return re.compile(re.escape(_unquote(name)), re.DOTALL)
-    return re.compile("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in name), re.DOTALL)
+    first, *rest = ["".join("." if c == "?" else re.escape(c) for c in part) for part in name.split("*")]
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    # What stands between two asterisks is taken where it comes first, and never looked for again: linear, whatever the name.
+    between = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+    return re.compile(f"{first}{between}.*{rest[-1]}", re.DOTALL)

@@ -237,7 +237,7 @@ def test_P26_before_15_an_attach_without_it_is_noticed_and_put_right(capture: Op
     ]
 
 
-@on()
+@on(since=15)
 def test_P26_what_the_log_does_not_tell_of_partitions(capture: OpenCapture) -> None:
     """Under the root's name a leaf cannot be emptied: TRUNCATE, DETACH and DROP of a leaf, and ATTACH of rows, leave no trace."""
     stream = capture(ROOT, LOW, HIGH, "INSERT INTO p VALUES (1, 1), (2, 20)")

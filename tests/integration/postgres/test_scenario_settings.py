@@ -84,7 +84,7 @@ def test_K12_headers_on_every_record(capture: OpenCapture) -> None:
     assert seen[2].headers["cdc-id"] == seen[1].id
 
 
-@on()
+@on(since=14)
 def test_K12_headers_on_messages(capture: OpenCapture) -> None:
     """A message is of no table and no version of one."""
     stream = capture(TABLE, CDC_HEADERS="op,id,table,v,schema-version,content-type")
@@ -93,7 +93,7 @@ def test_K12_headers_on_messages(capture: OpenCapture) -> None:
     assert seen.headers == {"cdc-op": "m", "cdc-id": seen.id, "cdc-v": "1", "content-type": "application/json"}
 
 
-@on()
+@on(since=14)
 def test_S15_topics_by_template(capture: OpenCapture) -> None:
     stream = capture(TABLE, CDC_TOPIC="cdc.{schema}_{table}", CDC_MESSAGE_TOPIC="own.{name}")
     stream.sql("INSERT INTO t VALUES (1, 'x', 2)", "SELECT pg_logical_emit_message(true, 'p', 'x')")

@@ -65,6 +65,9 @@ bench: $(TEST)/stamp ## drain rate beside pg_recvlogical: CHANGES=1000000 RUNS=3
 soak: $(TEST)/stamp ## random kills under load: MINUTES=10 SEED=… BREAK=<sabotage>
 	$(TEST)/bin/python -P -m tests.faults.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(BREAK),--break $(BREAK))
 
+fuzz: dev ## parsers under random bytes, each target for MINUTES; TARGET=decoder_plain for one
+	$(DEV)/bin/python -P -m tests.fuzz --minutes $(MINUTES) $(TARGET)
+
 golden-debezium: dev ## Debezium over a fixed script, anew: tests/golden/debezium (needs a JDK; the engine is kept in the tests' cache)
 	$(DEV)/bin/python -P -m tests.golden.record
 
@@ -82,6 +85,7 @@ generate: ## the files that are made from the code
 	$(DEV)/bin/cdc settings --format env > config/example.env
 	$(DEV)/bin/cdc settings --format markdown > docs/settings.md
 	$(DEV)/bin/cdc settings --format json-schema > config/schema/settings.json
+	$(DEV)/bin/python -P -m tests.documents relist
 	$(DEV)/bin/python -P -m tests.documents failure-modes > docs/failure-modes.md
 	$(DEV)/bin/python -P -m tests.documents types > docs/types.md
 

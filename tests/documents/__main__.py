@@ -1,4 +1,4 @@
-"""``python -P -m tests.documents failure-modes|types|unlisted``: print a page, or the tests that claim a number the table does not list."""
+"""``python -P -m tests.documents failure-modes|types|relist``: print a page, or bring the lists of tests in tests/failure_modes.toml up to date."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ def main(arguments: list[str]) -> int:
             print(failure_modes.page(), end="")
         case ["types"]:
             print(types.page(), end="")
-        case ["unlisted"]:
-            for line in failure_modes.unlisted():
-                print(line)
+        case ["relist"]:
+            failure_modes.TABLE.write_text(failure_modes.relisted())
         case _:
             print(__doc__, file=sys.stderr)
             return 2

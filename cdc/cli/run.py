@@ -49,7 +49,7 @@ def _run(settings: Settings) -> int:
     )
     pump = Pump(
         settings.source.open(),
-        lambda layout: EnvelopeEncoder(_encoder_options(settings), layout),
+        lambda layout: EnvelopeEncoder(encoder_options(settings), layout),
         settings.sink.open(),
         store,
         options,
@@ -80,7 +80,7 @@ def _tables(settings: Settings) -> str:
     return ",".join(pattern.text for pattern in settings.engine.tables.patterns)
 
 
-def _encoder_options(settings: Settings) -> EncoderOptions:
+def encoder_options(settings: Settings) -> EncoderOptions:
     engine = settings.engine
     return EncoderOptions(
         name=engine.name,

@@ -212,8 +212,8 @@ class EngineSettings(BaseSettings):
     )
     invalid_text: Literal["halt", "base64"] = Field(
         default="halt",
-        description="What to do with text that is not valid UTF-8: end with exit code 4, or send its bytes as base64, "
-        "marked as such.",
+        description="What to do with text that is not valid UTF-8: end with exit code 4, or send its bytes as base64 "
+        "in place of the text; nothing in the event tells the two apart.",
     )
     health_socket: Annotated[
         Path, PlainValidator(parse_socket_path), Kind("absolute path; by default the checkpoint's with .sock behind it")

@@ -25,7 +25,7 @@ from psycopg import sql
 from structlog.testing import capture_logs
 
 from cdc.checkpoint.file import FileCheckpointStore
-from cdc.cli.run import _encoder_options
+from cdc.cli.run import encoder_options
 from cdc.encode.envelope import EnvelopeEncoder
 from cdc.errors import CdcError, DeliveryGap, SinkOutage
 from cdc.model.checkpoint import Checkpoint
@@ -196,7 +196,7 @@ class Run(threading.Thread):
         self.report = Report(engine.name)
         self._pump = Pump(
             settings.source.open(),
-            lambda layout: EnvelopeEncoder(_encoder_options(settings), layout),
+            lambda layout: EnvelopeEncoder(encoder_options(settings), layout),
             sink,
             self.store,
             PumpOptions(

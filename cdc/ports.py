@@ -77,8 +77,11 @@ class Source(Protocol):
         """Everything up to `mark` is in the durable checkpoint: the server may forget it. Never goes back."""
         ...
 
-    def rewind(self, checkpoint: Checkpoint) -> None:
-        """Forget what was read and stream again from `checkpoint`. Also the way to reconnect."""
+    def rewind(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Forget what was read and stream again from `checkpoint`. Also the way to reconnect.
+
+        Returns the checkpoint that holds now: the same, with what was learned of the source (another timeline, say).
+        """
         ...
 
     def status(self) -> SourceStatus: ...

@@ -301,8 +301,7 @@ class Pump:
             self._look_after_failures()
 
     def _restart_source(self) -> Checkpoint:
-        self._source.rewind(self._checkpoint)
-        return self._checkpoint
+        return self._source.rewind(self._checkpoint)
 
     # -- outages and the end --------------------------------------------------------------------------------------------------
 

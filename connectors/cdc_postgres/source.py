@@ -132,16 +132,18 @@ class PostgresSource:
         self._begin(identity, checkpoint)
         return checkpoint
 
-    def rewind(self, checkpoint: Checkpoint) -> None:
+    def rewind(self, checkpoint: Checkpoint) -> Checkpoint:
         """As `start`, but what would be a wrong setting at the start is an outage once it has worked."""
         self.disconnect()
         try:
             identity = self._connect()
             if (lost := self._judge(identity, checkpoint)) is not None:
                 raise _position_lost(lost, checkpoint)
-            self._begin(identity, self._on_this_timeline(identity, checkpoint))
+            checkpoint = self._on_this_timeline(identity, checkpoint)
+            self._begin(identity, checkpoint)
         except SettingsError as error:
             raise SourceOutage(str(error), fault=error.fault, action=error.action) from error
+        return checkpoint
 
     def _connect(self) -> SystemIdentity:
         self.disconnect()

@@ -54,6 +54,7 @@ class Script:
     refuse: dict[int, CdcError] = field(default_factory=dict)
     starts: list[CdcError] = field(default_factory=list)
     outages: list[SinkOutage | None] = field(default_factory=list)
+    learned: dict[str, Any] = field(default_factory=dict)
     hold: bool = False
     at: int = 0
     owed: list[tuple[Ticket, int]] = field(default_factory=list)
@@ -67,12 +68,13 @@ class Script:
             save(replace(START, phase=Phase.INTENT))
         return checkpoint or START
 
-    def rewind(self, checkpoint: Checkpoint) -> None:
+    def rewind(self, checkpoint: Checkpoint) -> Checkpoint:
         self.journal.append(f"rewind {checkpoint.mark.position}")
         self.at = next(
             (i for i, step in enumerate(self.steps) if isinstance(step, int) and step > int(checkpoint.mark.position)),
             len(self.steps),
         )
+        return replace(checkpoint, source={**checkpoint.source, **self.learned})
 
     def read(self, max_bytes: int, timeout: float) -> Batch | None:
         if self.at >= len(self.steps):
@@ -205,6 +207,13 @@ def test_a_lost_source_rewinds_to_what_is_durable() -> None:
         "close",
         "close",
     ]
+
+
+def test_P04_what_a_rewind_learned_of_the_source_is_saved_with_the_next_position() -> None:
+    script = scripted(1, SourceOutage("promoted"), 2, learned={"timeline": 2})
+    run(script)
+    assert script.stored is not None
+    assert (script.stored.mark.position, script.stored.source) == ("2", {"timeline": 2})
 
 
 def test_X02_an_unwritable_checkpoint_confirms_nothing_and_is_tried_again() -> None:

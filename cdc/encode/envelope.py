@@ -94,6 +94,7 @@ class EnvelopeEncoder:
     def resume(self, unfinished: Unfinished | None) -> None:
         """Begin anew; rows and messages that `unfinished` counts are numbered and not encoded."""
         self._unfinished = unfinished
+        self._plans = {}  # a source that begins anew makes its tables anew
         self._forget()
 
     def _forget(self) -> None:

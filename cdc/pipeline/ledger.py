@@ -41,7 +41,14 @@ class Ledger:
         self._tickets: deque[BatchTicket] = deque()
 
     def open(self, mark: Mark, records: int) -> BatchTicket:
-        """A ticket for the next batch. `mark` holds once every record up to here is durable."""
+        """A ticket for the next batch. `mark` holds once every record up to here is durable.
+
+        A batch without records moves the newest ticket's mark: else hours of keepalives behind one record that a broker owes
+        would each cost memory.
+        """
+        if not records and self._tickets:
+            self._tickets[-1].mark = mark
+            return self._tickets[-1]
         ticket = BatchTicket(mark, records)
         self._tickets.append(ticket)
         return ticket

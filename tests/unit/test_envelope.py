@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -215,6 +217,20 @@ def test_I6_a_resume_inside_a_transaction_gives_the_same_records_from_there_on()
 
 def strip(found: list[Any]) -> list[Any]:
     return [value and {name: each for name, each in value.items() if not name.startswith("ts_")} for value in found]
+
+
+def test_tables_of_before_a_rewind_are_forgotten() -> None:
+    encoder = EnvelopeEncoder(EncoderOptions("t"), LAYOUT)
+    told = transaction()
+    tables = [make_table("id") for _ in range(3)]
+    for table in tables:
+        encoder.resume(None)
+        encoder.encode([change("c", None, row(b"1"), told, table=table)])
+    before = [weakref.ref(table) for table in tables]
+    encoder.resume(None)
+    del tables, table
+    gc.collect()
+    assert [each() for each in before] == [None] * 3
 
 
 def test_S15_two_tables_on_one_topic_are_an_error() -> None:

@@ -49,6 +49,16 @@ def test_out_of_order_acknowledgements_never_skip_a_batch(counts: list[int], ran
             left[n] -= 1
 
 
+def test_K04_batches_without_records_cost_nothing_while_an_acknowledgement_is_owed() -> None:
+    ledger = Ledger()
+    first = ledger.open(mark(0), 1)
+    tickets = {id(ledger.open(mark(n), 0)) for n in range(1, 1000)}
+    assert ledger.settle() is None
+    assert tickets == {id(first)}
+    first(None, None)
+    assert ledger.settle() == mark(999)
+
+
 def test_a_failure_holds_its_batch_and_what_is_behind_it() -> None:
     ledger = Ledger()
     first, second = ledger.open(mark(1), 1), ledger.open(mark(2), 1)

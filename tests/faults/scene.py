@@ -251,3 +251,9 @@ class Writing:
             self._workload.run(until=self._done.is_set, rate=self._rate, large=self._large)
         except BaseException as trouble:  # noqa: BLE001 - it belongs to the test's thread
             self._trouble = trouble
+
+
+def sent_more(stage: Scene) -> Callable[[], bool]:
+    """Whether something has come out since this was made."""
+    before = stage.reader.ends()
+    return lambda: stage.reader.ends() != before

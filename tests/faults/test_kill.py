@@ -15,7 +15,7 @@ import pytest
 from tests.faults.conftest import MakeScene
 from tests.faults.connector import ConnectorError, wait_until
 from tests.faults.declared import declared_in_source
-from tests.faults.scene import Scene, Writing
+from tests.faults.scene import Scene, Writing, sent_more
 from tests.oracle.checker import check
 from tests.oracle.reader import read_dead_letters
 from tests.oracle.workload import WIDE
@@ -168,12 +168,13 @@ def lose_slot(stage: Scene) -> None:
 
 
 def test_X1_killed_at_any_time(scene: MakeScene) -> None:
-    """Six lives, each ended by SIGKILL at a random moment under load."""
+    """Six lives, each ended by SIGKILL at a random moment under load, when it has sent something."""
     chance = random.Random(1)
-    with scene() as stage:
+    with scene(settings={"CDC_CHECKPOINT_INTERVAL": "0.5"}) as stage:
         stage.begin()
-        with stage.sampling(), Writing(stage.workload, rate=800, large=150) as more:
+        with stage.sampling(), Writing(stage.workload, rate=800, large=1500) as more:
             for _ in range(6):
+                stage.connector.wait_until(sent_more(stage))
                 more(int(chance.uniform(50, 700)))
                 stage.connector.kill()
                 stage.connector.start()

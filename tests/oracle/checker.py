@@ -38,12 +38,17 @@ class Violation:
 
 @dataclass(slots=True)
 class Verdict:
-    """`lost` and `duplicates` count events; a duplicate is no violation by itself."""
+    """`lost` and `duplicates` count events; a duplicate is no violation by itself.
+
+    `repeated_messages` are those of the duplicates that are messages: outside a transaction one moves no position (P14), so that
+    one which nothing follows comes again at each start.
+    """
 
     violations: list[Violation] = field(default_factory=list)
     events: int = 0
     lost: int = 0
     duplicates: int = 0
+    repeated_messages: int = 0
     gaps: list[dict[str, Any]] = field(default_factory=list)
 
     def broken(self) -> set[str]:
@@ -174,6 +179,7 @@ class _Check:
         told = Expected("message", "m", document["message"]["prefix"], int(b64decode(document["message"]["content"])))
         if document["id"] in self._messages:
             self._verdict.duplicates += 1
+            self._verdict.repeated_messages += 1
         if self._messages.setdefault(document["id"], told) != told:
             self._violated("I6", f"id {document['id']} stands for two messages")
 

@@ -12,6 +12,9 @@ from cdc_postgres.connection import Connection
 from cdc_postgres.settings import PostgresSettings
 from cdc_postgres.sql import quote_identifier
 
+# A table that is being vacuumed or indexed joins later: the loop that asks has a stream to keep alive.
+LOCK_PATIENCE = "SET LOCAL lock_timeout = '500ms'"
+
 
 @dataclass(frozen=True, slots=True)
 class PublicationState:
@@ -108,6 +111,6 @@ def join_tables(
             warn(table, f"Run: {statement};")
             continue
         try:
-            connection.query(statement)
+            connection.query(f"{LOCK_PATIENCE}; {statement}")
         except SettingsError:
             warn(table, f"Run: {statement};")

@@ -66,6 +66,20 @@ def test_P22_a_table_made_while_the_connector_was_down_joins_at_once(capture: Op
 
 
 @on()
+def test_P22_a_locked_table_keeps_nobody_waiting_and_joins_later(capture: OpenCapture) -> None:
+    stream = capture(TABLE)
+    with psycopg.connect(stream.server.dsn(stream.database)) as vacuum:
+        stream.stop()
+        stream.sql(OTHER)
+        vacuum.execute("LOCK TABLE u IN SHARE UPDATE EXCLUSIVE MODE")
+        stream.start()
+        stream.await_logs(1, "table-not-published")
+        stream.sql("INSERT INTO t VALUES (1)")
+        assert [s.topic for s in stream.read()] == ["t.public.t"]
+    stream.await_published("public.u")
+
+
+@on()
 def test_P22_a_table_of_somebody_else_takes_one_warning_with_the_statement(capture: OpenCapture) -> None:
     """Least privilege: a role that may replicate and read, and owns nothing but the publication."""
     stream = capture(TABLE, started=False)

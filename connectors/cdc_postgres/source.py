@@ -379,14 +379,9 @@ class PostgresSource:
         self._last_commit_us = 0
         connection.query(f"SET wal_sender_timeout = '{self._settings.sender_timeout * 1000:.0f}ms'")
         hit("postgres.before-streaming")
-        connection.send(
-            start_replication(
-                self.slot, position, self.publication, self._settings.messages and connection.server_version >= 140000
-            )
-        )
+        messages = self._settings.messages and connection.server_version >= 140000
         try:
-            while connection.answer(10.0) is None:
-                pass
+            connection.query(start_replication(self.slot, position, self.publication, messages))
         except SourceOutage as busy:
             if busy.fault == "slot-active":
                 raise self._slot_is_busy("another process", "") from busy

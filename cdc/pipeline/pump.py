@@ -6,6 +6,7 @@ going back is written in `_rewind` and nowhere else.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +32,7 @@ from cdc.pipeline.report import Report
 from cdc.pipeline.stop import StopFlag
 from cdc.ports import CheckpointStore, Encoder, Sink, Source
 from cdc.recovery.dead_letters import DeadLetters, event_id
-from cdc.recovery.retry import GivenUp, no_progress, until_it_works
+from cdc.recovery.retry import FIRST_WAIT, LONGEST_WAIT, GivenUp, no_progress, until_it_works
 
 IDLE_WAIT = 0.25  # seconds: how long a signal may wait when nothing happens
 BUSY_WAIT = 0.02  # while acknowledgements are expected
@@ -81,7 +82,9 @@ class Pump:
         self._next_save = 0.0
         self._last_ack = 0.0
         self._outage_since: float | None = None
-        self._drop_one = False
+        self._rewound = False
+        self._vain_since: float | None = None
+        self._vain = 0
         self._loaded: Checkpoint | None = None
         self._checkpoint: Checkpoint
 
@@ -154,6 +157,8 @@ class Pump:
     def _patiently(self, attempt: Callable[[], Checkpoint]) -> Checkpoint:
         def sleep(seconds: float) -> None:
             self._stop.sleep(seconds, self._meanwhile)
+            if self._stop.requested:
+                raise GivenUp
 
         return until_it_works(
             attempt,
@@ -180,12 +185,14 @@ class Pump:
             self._look_after_failures()
             self._advance()
             self._source.idle()
-        except SourceOutage as outage:
-            self._report.outage(outage)
-            self._rewind()
-        except DeliveryGap as gap:
-            self._report.outage(gap)
-            self._rewind()
+        except (SourceOutage, DeliveryGap) as trouble:
+            self._report.outage(trouble)
+            if not self._stop.requested:
+                self._bear(trouble)
+                self._rewind()
+            elif isinstance(trouble, DeliveryGap):
+                self._save_what_is_safe()
+                raise GivenUp from trouble
         self._look_after_sink()
         self._report.tell(self._source)
 
@@ -196,9 +203,9 @@ class Pump:
         hit("pump.read")
         records = self._encoder.encode(batch.events)
         hit("pump.encoded")
-        if self._drop_one and records:
-            self._drop_one = not sabotaged("drop-one-row-after-rewind")
-            records = records if self._drop_one else records[1:]
+        if self._rewound and records and sabotaged("drop-one-row-after-rewind"):
+            self._rewound = False
+            records = records[1:]
         self._newest = batch.mark
         ticket = self._ledger.open(batch.mark, len(records))
         self._report.count(len(batch.events), len(records), batch.size)
@@ -250,6 +257,8 @@ class Pump:
             hit("pump.settled")
             self._safe = safe
             self._last_ack = time.monotonic()
+            if (safe.position, safe.unfinished) != (self._checkpoint.mark.position, self._checkpoint.mark.unfinished):
+                self._vain, self._vain_since = 0, None
         if sabotaged("checkpoint-before-ack"):
             self._safe = self._newest
         if sabotaged("confirm-before-ack") and self._newest is not None:
@@ -273,6 +282,18 @@ class Pump:
 
     # -- the one place where we go back --------------------------------------------------------------------------------------
 
+    def _bear(self, trouble: CdcError) -> None:
+        """Going back again and again to the same place is no progress: more and more slowly, and not past the limit."""
+        now = time.monotonic()
+        self._vain_since = self._vain_since or now
+        limit = self._options.retry_limit
+        if limit and now - self._vain_since > limit:
+            raise no_progress(limit, str(trouble)) from trouble
+        if self._vain:
+            wait = min(FIRST_WAIT * 2**self._vain, LONGEST_WAIT)
+            self._stop.sleep(random.uniform(wait / 2, wait), self._meanwhile)  # noqa: S311 -- jitter, not a secret
+        self._vain += 1
+
     def _rewind(self) -> None:
         """Nothing old can land any more; then read again from the last durable checkpoint."""
         self._report.state("rewinding")
@@ -280,7 +301,8 @@ class Pump:
         self._pending, self._ticket = [], None
         while not self._sink.purge(0.2):
             self._report.turned()
-            if self._stop.urgent:
+            if self._stop.requested:
+                self._save_what_is_safe()
                 raise GivenUp
             with suppress(SourceOutage):
                 self._source.idle()
@@ -292,7 +314,7 @@ class Pump:
         self._checkpoint = self._patiently(self._restart_source)
         hit("rewind.source")
         self._encoder.resume(self._checkpoint.mark.unfinished)
-        self._drop_one = True
+        self._rewound = True
         self._report.rewound()
         self._began()
 
@@ -338,16 +360,16 @@ class Pump:
                     self._offer()
                 self._sink.flush(0.1)
                 self._look_after_failures()
-                self._ledger_to_safe()
-                self._source.idle()
-            hit("drain.flushed")
-            self._advance(now=True)
-            self._source.idle()
-            hit("drain.confirmed")
-        except (DeliveryGap, SourceOutage) as left:
+                self._finish(now=False)
+        except DeliveryGap as left:
             self._report.outage(left)
+        hit("drain.flushed")
+        self._finish(now=True)
+        hit("drain.confirmed")
         self._report.state("stopped", position=self._checkpoint.mark.position)
 
-    def _ledger_to_safe(self) -> None:
-        if (safe := self._ledger.settle()) is not None:
-            self._safe = safe
+    def _finish(self, *, now: bool) -> None:
+        """What is durable is saved; a source that has gone in the meantime is not told, and need not be."""
+        with suppress(SourceOutage):
+            self._advance(now=now)
+            self._source.idle()

@@ -33,6 +33,8 @@ SESSION = (
     "SET idle_in_transaction_session_timeout = 0; SET search_path = pg_catalog; SET quote_all_identifiers = off; "
     "SET default_transaction_read_only = off; SET client_min_messages = 'warning'"
 )
+# From 14 on the server may end sessions that are idle. Asked of pg_settings, since 13 has no such setting.
+NEVER_IDLE_OUT = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Connection:
             raise translate(None, message)
         self.pgconn.nonblocking = 1
         self.query(SESSION)
+        if not replication:
+            self.query(NEVER_IDLE_OUT)
 
     @property
     def server_version(self) -> int:

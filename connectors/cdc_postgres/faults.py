@@ -47,6 +47,11 @@ BY_SQLSTATE: Final[dict[str, Fault]] = {
     "22P05": Fault("invalid-encoding", False, _NOT_TEXT),
 }
 _BY_CLASS: Final[dict[str, Fault]] = {
+    "22": Fault(
+        "value-refused",
+        False,
+        "The server cannot evaluate a value while it decodes, in the publication's row filter for instance: see the server's log.",
+    ),
     "08": Fault("connection-lost", True, _WAIT),
     "40": Fault("transaction-rollback", True, _WAIT),
     "53": Fault("server-out-of-resources", True, "Look at the server's disk and memory."),
@@ -83,7 +88,11 @@ _BY_TEXT: Final[tuple[tuple[str, Fault], ...]] = (
 _UNREACHABLE: Final = Fault("source-unreachable", True, "Start the server, or correct host and port in CDC_SOURCE.")
 _ROLE_MISSING: Final = ("role ", " does not exist")
 _POSITION: Final = frozenset({"slot-unusable", "object-missing"})
-_DATA: Final = frozenset({"invalid-encoding"})
+_DATA: Final = {
+    "invalid-encoding": "a text cannot be told in UTF-8",
+    "value-refused": "a value cannot be evaluated",
+}
+"""Faults of data, whose primary message may quote a row's value: what is said instead."""
 
 
 def classify_state(sqlstate: str | None, message: str) -> Fault:
@@ -105,7 +114,7 @@ def translate(sqlstate: str | None, message: str) -> CdcError:
     """The error that the engine understands. The server's primary message is kept where it holds names and no row's values."""
     fault = classify_state(sqlstate, message)
     if fault.name in _DATA:
-        return DataError("PostgreSQL: a text cannot be told in UTF-8", fault=fault.name, action=fault.action)
+        return DataError(f"PostgreSQL: {_DATA[fault.name]}", fault=fault.name, action=fault.action)
     text = " ".join(message.split()) or fault.name
     kind: type[CdcError] = SourceOutage if fault.heals else PositionLost if fault.name in _POSITION else SettingsError
     return kind(f"PostgreSQL: {text}", fault=fault.name, action=fault.action)

@@ -313,6 +313,7 @@ class PostgresSource:
         unlost = lost is None or lost.fault == "slot-ahead"
         if unlost and slot is not None and slot.active_pid is not None:
             raise self._slot_is_busy(f"PID {slot.active_pid}", slot.address)
+        self._busy_since = None
         return lost
 
     def _slot_is_busy(self, owner: str, address: str) -> CdcError:
@@ -447,7 +448,10 @@ class PostgresSource:
         transaction = self._decoder.transaction
         if self._frozen[0] is not transaction:
             self._frozen = (transaction, self._relations.memory())
-        plan, new = self._relations.plan(told)
+        try:
+            plan, new = self._relations.plan(told)
+        except SettingsError as error:  # the catalog's login worked at the start: a rotated password, say
+            raise SourceOutage(str(error), fault=error.fault, action=error.action) from error
         self._decoder.define(told.oid, plan)
         if new is not None:
             self._log.info(

@@ -310,3 +310,47 @@ def test_X03_a_checkpoint_of_another_connector_is_foreign() -> None:
 @pytest.mark.parametrize("outage", [SourceOutage("x"), SinkOutage("x"), DeliveryGap("x")])
 def test_an_outage_that_ends_a_command_is_no_bug(outage: CdcError) -> None:
     assert outage.exit_code == 5
+
+
+def test_going_back_to_the_same_place_for_ever_is_no_progress() -> None:
+    script = scripted(1)
+    script.explain = lambda error, message: DeliveryGap("refused again")  # type: ignore[method-assign]
+    script.poll = lambda timeout: [ticket("no", None) for ticket, _ in script.owed] and script.owed.clear()  # type: ignore[method-assign, assignment, func-returns-value]
+    with pytest.raises(NoProgress, match="refused again"):
+        run(script, retry_limit=0.5)
+    assert script.journal.count("rewind 0") < 10
+
+
+def test_what_is_durable_is_saved_in_a_drain_although_the_source_has_gone() -> None:
+    script = scripted(1, 2, hold=True)
+
+    def gone() -> None:
+        if script.stop.requested:
+            raise SourceOutage("gone")
+
+    script.idle = gone  # type: ignore[method-assign]
+    run(script)
+    assert script.stored is not None
+    assert script.stored.mark.position == "2"
+
+
+def test_a_stop_in_the_middle_of_a_purge_saves_what_is_durable_and_ends() -> None:
+    script = scripted(1, 2, SourceOutage("gone"))
+    script.purge = lambda timeout: script.stop.request() or False  # type: ignore[method-assign, func-returns-value]
+    run(script)
+    assert script.stored is not None
+    assert script.stored.mark.position == "2"
+
+
+def test_a_stop_while_waiting_makes_no_further_attempt() -> None:
+    script = scripted(1, starts=[SourceOutage("away")] * 3)
+    began = script.start
+
+    def start(checkpoint: Checkpoint | None, save: Callable[[Checkpoint], None]) -> Checkpoint:
+        script.journal.append("start")
+        script.stop.request()
+        return began(checkpoint, save)
+
+    script.start = start  # type: ignore[method-assign]
+    run(script)
+    assert script.journal.count("start") == 1

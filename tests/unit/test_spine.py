@@ -184,3 +184,10 @@ def test_P46_sqlstate_comes_before_text() -> None:
     assert translate(None, "server does not support SSL, but SSL was required").action.find("tls=off") > 0
     assert isinstance(translate(None, "Connection refused"), SourceOutage)
     assert all(fault.action for fault in BY_SQLSTATE.values())
+
+
+def test_S08_an_error_about_a_value_does_not_quote_it() -> None:
+    for sqlstate in ("22P02", "22012", "22021"):
+        error = translate(sqlstate, 'invalid input syntax for type integer: "canary"')
+        assert error.exit_code == 4
+        assert "canary" not in str(error) + error.action

@@ -5,6 +5,8 @@ DEV := .venv-dev
 TEST := .venv-test
 SECONDS ?= 0
 MINUTES ?= 10
+# A file's tests stay together: they share servers. Two at a time, as many as the reference machine has cores.
+PARALLEL := -n 2 --dist loadfile
 
 .PHONY: help install dev demo test test-all lint types imports generate soak bench fuzz golden-debezium clean
 
@@ -51,13 +53,13 @@ $(TEST)/stamp: pyproject.toml setup.py $(shell find cdc connectors -name '*.py' 
 	touch $@
 
 test: dev $(TEST)/stamp ## the whole suite on the compiled build; unit, conformance and one kill test on the interpreted one too
-	TEST_BUILD=compiled $(TEST)/bin/pytest tests
-	TEST_BUILD=interpreted $(DEV)/bin/coverage run -m pytest tests/unit tests/conformance tests/faults/test_kill.py
+	TEST_BUILD=compiled $(TEST)/bin/pytest $(PARALLEL) tests
+	TEST_BUILD=interpreted $(DEV)/bin/coverage run -m pytest $(PARALLEL) tests/unit tests/conformance tests/faults/test_kill.py
 	@$(DEV)/bin/coverage combine --quiet && $(DEV)/bin/coverage report --skip-covered | tail -n 40
 
 test-all: dev $(TEST)/stamp ## every suite on every server and both builds: long
-	TEST_ALL=1 TEST_BUILD=compiled $(TEST)/bin/pytest tests
-	TEST_ALL=1 TEST_BUILD=interpreted $(DEV)/bin/pytest tests
+	TEST_ALL=1 TEST_BUILD=compiled $(TEST)/bin/pytest $(PARALLEL) tests
+	TEST_ALL=1 TEST_BUILD=interpreted $(DEV)/bin/pytest $(PARALLEL) tests
 
 bench: $(TEST)/stamp ## drain rate beside pg_recvlogical: CHANGES=1000000 RUNS=3, QUICK=1
 	$(TEST)/bin/python -P -m benchmarks.drain $(if $(QUICK),--changes 100000 --runs 1,--changes $(or $(CHANGES),1000000) --runs $(or $(RUNS),3))

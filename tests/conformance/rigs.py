@@ -36,7 +36,6 @@ class Rig(Protocol):
     """`topic` names a topic of this test's own. `read` gives what is there of it, in order for each key."""
 
     reads_back: bool
-    stalls: bool
 
     def topic(self, label: str = "t") -> str: ...
 
@@ -55,7 +54,6 @@ class Rig(Protocol):
 
 class KafkaRig:
     reads_back = True
-    stalls = True
 
     def __init__(self, server: KafkaServer) -> None:
         self._server = server
@@ -95,7 +93,6 @@ class KafkaRig:
 
 class FileRig:
     reads_back = True
-    stalls = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "out"
@@ -131,7 +128,6 @@ class StdoutRig:
     """A pipe with a reader in a thread, which can be told to stop reading."""
 
     reads_back = True
-    stalls = True
 
     def __init__(self) -> None:
         self._source, self._target = os.pipe()
@@ -187,7 +183,6 @@ class StdoutRig:
 
 class NullRig:
     reads_back = False
-    stalls = False
 
     def __init__(self) -> None:
         self._sinks: list[Sink] = []

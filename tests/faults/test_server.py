@@ -98,6 +98,18 @@ def test_server_restarted_and_killed_under_load(scene: MakeScene, postgres_serve
         assert stage.workload.interrupted >= 3
 
 
+def went_back_in_a_crash(stage: Scene, server: PostgresServer) -> bool:
+    stage.workload.run(200)
+    stage.caught_up()
+    confirmed = stage.confirmed()
+    server.kill9()
+    server.start()
+    after = stage.confirmed()
+    assert confirmed is not None
+    assert after is not None
+    return after < confirmed
+
+
 def test_P13_server_killed_after_a_confirm(scene: MakeScene, postgres_server: StartPostgres) -> None:
     """The slot goes back to what the server's last checkpoint saved; what ours holds does not come again."""
     server = postgres_server(18, checkpoint_timeout="1h")
@@ -105,15 +117,8 @@ def test_P13_server_killed_after_a_confirm(scene: MakeScene, postgres_server: St
         stage.begin()
         stage.query("CHECKPOINT")
         with stage.sampling():
-            stage.workload.run(200)
-            stage.caught_up()
-            confirmed = stage.confirmed()
-            assert confirmed is not None
-            server.kill9()
-            server.start()
-            went_back = stage.confirmed()
-            assert went_back is not None
-            assert went_back < confirmed
+            # The server also writes a slot down when the log that it holds may be removed: then it is where it was.
+            assert any(went_back_in_a_crash(stage, server) for _ in range(10))
             stage.workload.run(50)
             verdict = stage.passes()
         assert verdict.duplicates == verdict.repeated_messages

@@ -43,6 +43,7 @@ from tests.integration.postgres.type_samples import (
     meaning,
     parse_json,
 )
+from tests.servers.catalogue import postgres_versions
 from tests.servers.postgres import PostgresServer
 
 SESSION = {
@@ -209,10 +210,8 @@ def check_generated(session: Session, case: TypeCase, lists: int, second_opinion
     check()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.sql)
+@pytest.mark.parametrize("case", cases_on(max(postgres_versions())), ids=lambda case: case.sql)
 def test_generated_values(newest: Session, case: TypeCase) -> None:
-    if case.since > newest.version:
-        pytest.skip(f"PostgreSQL {case.since} or later")
     check_generated(newest, case, GENERATED_LISTS["newest"], second_opinion=True)
 
 

@@ -82,7 +82,13 @@ def test_K3_a_record_that_is_too_large_halts_and_nothing_follows_it(scene: MakeS
         verdict = stage.judge(complete=False)
         assert not verdict.violations, verdict
         assert verdict.events <= 2
-        stage.halts(4, WIDE, seconds=20)
+        # What was sent before the halt may come again, if the checkpoint had not seen it acknowledged; nothing behind it may come.
+        stage.connector.start()
+        assert stage.connector.wait(20) == 4
+        assert stage.connector.log_text().count(WIDE) >= 2
+        again = stage.judge(complete=False)
+        assert not again.violations, again
+        assert again.events - again.duplicates <= 2
         stage.connector.settings["CDC_DEAD_LETTER"] = f"file://{stage.connector.folder / 'dead'}"
         stage.begin()
         stage.caught_up()

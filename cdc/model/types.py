@@ -5,7 +5,6 @@ Values only. A source maps its own types to this closed set; an encoder renders 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -81,13 +80,3 @@ class TableVersion:
     @property
     def qualified_name(self) -> str:
         return f"{self.schema}.{self.name}"
-
-
-def fingerprint(schema: str, name: str, columns: tuple[Column, ...], key: tuple[int, ...], identity: str) -> str:
-    """A digest of what makes a version: names, types, modifiers, key and identity, in order (hex, 128 bits)."""
-    digest = hashlib.sha256()
-    for part in (schema, name, identity, *map(str, key)):
-        digest.update(part.encode() + b"\0")
-    for column in columns:
-        digest.update(f"{column.name}\0{column.type_id}\0{column.modifier}\0".encode())
-    return digest.hexdigest()[:32]

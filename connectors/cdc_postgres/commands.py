@@ -9,10 +9,10 @@ import struct
 from dataclasses import dataclass
 
 from cdc_postgres.lsn import format_lsn, parse_lsn
+from cdc_postgres.pgoutput import EPOCH_SHIFT
 from cdc_postgres.sql import Rows, quote_identifier
 
 _STATUS = struct.Struct(">cQQQqB")
-EPOCH_SHIFT = 946_684_800_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from cdc_postgres.identity import (
     slot_name,
 )
 from cdc_postgres.lsn import format_lsn, parse_lsn
-from cdc_postgres.pgoutput import Decoder, RelationMessage, TypeMessage
+from cdc_postgres.pgoutput import EPOCH_SHIFT, Decoder, RelationMessage, TypeMessage
 from cdc_postgres.publication import (
     PublicationState,
     create_publication,
@@ -477,7 +477,7 @@ class PostgresSource:
             return SourceStatus("", None, None, None, self._suppressed)
         lag = max(0, stream.server_end - stream.confirmed)
         behind = self._decoder.transaction is not None and stream.server_clock_us
-        from_epoch = stream.server_clock_us + 946_684_800_000_000
+        from_epoch = stream.server_clock_us + EPOCH_SHIFT
         seconds = max(0.0, (from_epoch - self._last_commit_us) / 1e6) if behind else 0.0
         retained = self._watch.retained if self._watch else None
         return SourceStatus(
